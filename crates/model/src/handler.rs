@@ -1,0 +1,75 @@
+//! How a decoded request reaches a service and how its answer comes back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::error::AwsError;
+use crate::schema::{Operation, Service};
+
+/// Who called, from where, and under which request id.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    /// `x-amzn-RequestId`: a UUID of version 4.
+    pub request_id: String,
+    /// Region of the credential scope.
+    pub region: Arc<str>,
+    /// The authenticated caller.
+    pub caller: Arc<Caller>,
+    /// Scheme and authority the client used, e.g. `http://127.0.0.1:4566`; base of URLs handed out.
+    pub endpoint: Arc<str>,
+    /// `X-Amzn-Trace-Id` as sent, if any.
+    pub trace_id: Option<String>,
+}
+
+/// An authenticated principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// 12-digit account id.
+    pub account: Arc<str>,
+    /// ARN of the user or assumed role, e.g. `arn:aws:iam::000000000000:root`.
+    pub arn: String,
+    /// Unique id of the principal (`UserId` of GetCallerIdentity).
+    pub user_id: String,
+    /// Access key id that signed.
+    pub access_key_id: String,
+}
+
+/// A decoded and validated request.
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    /// Members by member name; without the payload member where that is a blob.
+    pub members: Value,
+    /// The raw body, where the input's payload member is a blob.
+    pub payload: Option<Bytes>,
+}
+
+/// An answer before encoding.
+#[derive(Debug, Clone, Default)]
+pub struct Output {
+    /// Members by member name; without the payload member where that is a blob.
+    pub members: Value,
+    /// The raw body, where the output's payload member is a blob.
+    pub payload: Option<Bytes>,
+}
+
+/// A boxed future, as object-safe async traits need it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A service as the front sees it. Generated code implements it for every implementor of a service trait
+/// (`lambda::Handler(service)`).
+pub trait ServiceHandler: Send + Sync {
+    /// Its static description.
+    fn schema(&self) -> &'static Service;
+
+    /// Runs an operation of [`ServiceHandler::schema`] on validated input.
+    fn call<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        operation: &'static Operation,
+        input: Input,
+    ) -> BoxFuture<'a, Result<Output, AwsError>>;
+}
