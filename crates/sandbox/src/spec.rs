@@ -1,0 +1,78 @@
+//! What a sandbox is made from and what it reports.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A sandbox to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Unique name among the live sandboxes, `[a-z0-9-]`, at most 64 characters; names its cgroups.
+    pub id: String,
+    /// Program and arguments; the program is a path inside the sandbox.
+    pub command: Vec<String>,
+    /// The whole environment of the program, as `(name, value)`.
+    pub environment: Vec<(String, String)>,
+    /// Working directory inside the sandbox.
+    pub working_dir: String,
+    /// Host folders and files to be seen read-only inside; targets are made as needed. Later entries may
+    /// lie over earlier ones.
+    pub binds: Vec<BindMount>,
+    /// Symbolic links to make in the root, as `(link, target)`, e.g. `("/lib", "usr/lib")`.
+    pub symlinks: Vec<(String, String)>,
+    /// Small files to make in the root, as `(path, content)`, e.g. `/etc/passwd`.
+    pub files: Vec<(String, String)>,
+    /// Host folders merged read-only (later ones win) at a path, e.g. layers under `/opt`.
+    pub overlays: Vec<(String, Vec<PathBuf>)>,
+    /// Memory for processes, in bytes. What lies in `/tmp` does not count against it.
+    pub memory_bytes: u64,
+    /// Size of `/tmp` in bytes.
+    pub tmp_bytes: u64,
+    /// Most processes and threads at once.
+    pub pids_max: u32,
+    /// Most open files of a process (soft and hard).
+    pub open_files_max: u64,
+    /// CPU time per 20 ms period in microseconds; `None` is unthrottled (the state during INIT).
+    pub cpu_quota_us: Option<u32>,
+    /// TCP ports on 127.0.0.1 of the sandbox whose listeners are handed to the caller.
+    pub listen_ports: Vec<u16>,
+    /// Whether the program gets fd 3, one end of a Unix stream socket pair whose other end the caller gets
+    /// ([`crate::Sandbox::take_channel`]), and fd 4, one end of a `SOCK_SEQPACKET` pair
+    /// ([`crate::Sandbox::take_telemetry`]).
+    pub channel: bool,
+}
+
+/// A read-only bind mount (`nosuid`, `nodev`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BindMount {
+    /// Path on the host.
+    pub source: PathBuf,
+    /// Path inside the sandbox.
+    pub target: String,
+    /// Skip silently where the source does not exist.
+    pub optional: bool,
+}
+
+/// How a sandbox's program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatus {
+    /// It called `exit`.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// It was killed because its memory limit was reached.
+    OutOfMemory,
+    /// The program could not be executed: errno of the failed step (`ENOENT`, `EACCES` ...).
+    ExecFailed(i32),
+}
+
+/// Resources a sandbox has used so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Highest memory use since the sandbox was made, in bytes, without `/tmp`.
+    pub max_memory_bytes: u64,
+    /// Memory in use now, in bytes.
+    pub memory_bytes: u64,
+    /// CPU time in microseconds.
+    pub cpu_us: u64,
+}
