@@ -1,1 +1,43 @@
-fn main() {}
+//! Chores of the repository, run as `cargo xtask <command>`.
+#![expect(clippy::print_stdout, reason = "a command line tool answers on stdout")]
+
+mod codegen;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+/// Chores of the Lambkin repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Generate crates/model/src/generated from botocore's models.
+    Codegen {
+        /// Package folder of botocore 1.44.5; by default that in tests/e2e/.venv.
+        #[arg(long, value_name = "DIR")]
+        botocore: Option<PathBuf>,
+        /// Write nothing; list stale files and exit 1 if there are any.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let root = workspace_root()?;
+    match Arguments::parse().command {
+        Chore::Codegen { botocore, check } => codegen::run(&root, botocore.as_deref(), check),
+    }
+}
+
+/// The folder above xtask's own, as cargo knew it when it built this program.
+fn workspace_root() -> Result<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().map(Path::to_owned).context("xtask has no parent folder")
+}

@@ -15,6 +15,8 @@ pub struct Service {
     pub target_prefix: &'static str,
     /// XML namespace of answers of the query and XML protocols, else empty.
     pub xml_namespace: &'static str,
+    /// Whether old clients of the query protocol expect its error codes (`x-amzn-query-error`).
+    pub query_compatible: bool,
     /// All shapes that some operation uses; a [`ShapeId`] is an index here.
     pub shapes: &'static [Shape],
     /// All operations, sorted by name.
