@@ -1,5 +1,6 @@
 //! `schema.rs`: the static description of a service.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,8 +12,11 @@ use super::shapes::{ShapeKey, Source};
 /// Renders `schema.rs`.
 pub(crate) fn render(source: &Source<'_>) -> Result<String> {
     let mut shapes = String::new();
-    for key in source.ids.keys() {
-        writeln!(shapes, "    {},", shape(source, key).with_context(|| format!("shape {}", key.name))?)?;
+    let mut ids = String::new();
+    for (id, key) in source.ids.keys().enumerate() {
+        let shape = shape(source, key).with_context(|| format!("shape {}", key.name))?;
+        writeln!(shapes, "#[rustfmt::skip]\nconst S{id}: Shape = {shape};")?;
+        write!(ids, "S{id}, ")?;
     }
     let mut operations = String::new();
     for (name, facts) in &source.model.operations {
@@ -36,7 +40,8 @@ pub(crate) fn render(source: &Source<'_>) -> Result<String> {
             operations: OPERATIONS,
         }};
 
-        #[rustfmt::skip] // one line a shape\nstatic SHAPES: &[Shape] = &[\n{shapes}];
+        // A constant a shape, because rustc's time grows with the square of the calls in a constant.\n{shapes}
+        #[rustfmt::skip]\nstatic SHAPES: &[Shape] = &[{ids}];
 
         #[rustfmt::skip] // one line an operation\nstatic OPERATIONS: &[Operation] = &[\n{operations}];
         ",
@@ -175,9 +180,11 @@ fn shape(source: &Source<'_>, key: &ShapeKey) -> Result<String> {
     if matches!(shape.kind.as_str(), "list" | "map") && (shape.flattened || key.flattened) {
         out.push_str(".flat()");
     }
-    for (setter, bound) in [("min", shape.min), ("max", shape.max)] {
+    // A fractional bound (some floats have one) is widened to the next integer: bounds are 64-bit integers.
+    for (setter, bound) in [("min", shape.min.map(f64::floor)), ("max", shape.max.map(f64::ceil))] {
         if let Some(bound) = bound {
-            ensure!(bound.fract() == 0.0 && bound.abs() < 9e18, "the bound {bound} is not a 64-bit integer");
+            // Beyond 2^53 the number was rounded when it was read, so it bounds nothing exactly.
+            ensure!(bound.abs() <= 9_007_199_254_740_992.0, "the bound {bound} is too large");
             write!(out, ".{setter}({bound:.0})")?;
         }
     }
@@ -224,13 +231,29 @@ fn member(source: &Source<'_>, structure: &Shape, name: &str, reference: &ShapeR
     if structure.required.iter().any(|required| required == name) {
         out.push_str(".required()");
     }
-    if reference.sensitive || source.model.shape(&reference.shape)?.sensitive {
+    if is_sensitive(source, reference)? {
         out.push_str(".sensitive()");
     }
     if let Some(format) = &reference.timestamp_format {
         write!(out, ".format({})", timestamp_format(format)?)?;
     }
     Ok(out)
+}
+
+/// Whether a value, or the elements of a list or map, must never be logged.
+fn is_sensitive(source: &Source<'_>, reference: &ShapeRef) -> Result<bool> {
+    let mut open = vec![reference];
+    let mut seen = BTreeSet::new();
+    while let Some(reference) = open.pop() {
+        let shape = source.model.shape(&reference.shape)?;
+        if reference.sensitive || shape.sensitive {
+            return Ok(true);
+        }
+        if seen.insert(&reference.shape) {
+            open.extend(shape.member.iter().chain(&shape.key).chain(&shape.value));
+        }
+    }
+    Ok(false)
 }
 
 fn setter(name: &str, value: Option<&str>) -> String {

@@ -15,621 +15,1234 @@ pub static SERVICE: Service = Service {
     operations: OPERATIONS,
 };
 
-#[rustfmt::skip] // one line a shape
-static SHAPES: &[Shape] = &[
-    structure("AcceleratorConfig", &[member("AcceleratorMemorySize", 1).required()]),
-    integer("AcceleratorMemoryGB"),
-    structure("AccountLimit", &[member("TotalCodeSize", 378), member("CodeSizeUnzipped", 378), member("CodeSizeZipped", 378), member("ConcurrentExecutions", 286), member("UnreservedConcurrentExecutions", 583)]),
-    structure("AccountUsage", &[member("TotalCodeSize", 378), member("FunctionCount", 378)]),
-    string("Action").pattern("(lambda:[*]|lambda:[a-zA-Z]+|[*])").min(0).max(10000),
-    structure("AddLayerVersionPermissionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required(), member("StatementId", 540).required(), member("Action", 331).required(), member("Principal", 332).required(), member("OrganizationId", 419), member("RevisionId", 549).at(Location::Query)]),
-    structure("AddLayerVersionPermissionResponse", &[member("Statement", 549), member("RevisionId", 549)]),
-    structure("AddPermissionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("StatementId", 540).required(), member("Action", 4).required(), member("Principal", 434).required(), member("SourceArn", 24), member("FunctionUrlAuthType", 223), member("InvokedViaFunctionUrl", 306), member("SourceAccount", 534), member("EventSourceToken", 176), member("Qualifier", 405).at(Location::Query), member("RevisionId", 549), member("PrincipalOrgID", 435)]),
-    structure("AddPermissionResponse", &[member("Statement", 549)]),
-    string("AdditionalVersion").pattern("[0-9]+").min(1).max(1024),
-    map("AdditionalVersionWeights", 9, 609),
-    string("Alias").pattern("(?!^[0-9]+$)([a-zA-Z0-9-_]+)").min(1).max(128),
-    structure("AliasConfiguration", &[member("AliasArn", 205), member("Name", 11), member("FunctionVersion", 598), member("Description", 123), member("RoutingConfig", 15), member("RevisionId", 549)]),
-    structure("AliasLimitExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true),
-    list("AliasList", 12),
-    structure("AliasRoutingConfiguration", &[member("AdditionalVersionWeights", 10)]),
-    boolean("AllowCredentials"),
-    list("AllowMethodsList", 395).min(0).max(6),
-    list("AllowOriginsList", 420).min(0).max(100),
-    structure("AllowedPublishers", &[member("SigningProfileVersionArns", 522).required()]),
-    structure("AmazonManagedKafkaEventSourceConfig", &[member("ConsumerGroupId", 580), member("SchemaRegistryConfig", 318)]),
-    string("ApplicationLogLevel").values(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]),
-    string("Architecture").values(&["x86_64", "arm64"]),
-    list("ArchitecturesList", 22).min(1).max(1),
-    string("Arn").pattern("arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)").min(0).max(10000),
-    integer("AttemptCount").min(0),
-    integer("BatchSize").min(1).max(10000),
-    blob("BinaryOperationPayload").min(0).max(1048576),
-    boolean("BisectBatchOnFunctionError"),
-    blob("Blob"),
-    blob("BlobStream").streaming(),
-    boolean("Boolean"),
-    structure("CallbackDetails", &[member("CallbackId", 34), member("Result", 412).sensitive(), member("Error", 158)]),
-    structure("CallbackFailedDetails", &[member("Error", 161).required()]),
-    string("CallbackId").pattern("[A-Za-z0-9+/]+={0,2}").min(1).max(1024),
-    structure("CallbackOptions", &[member("TimeoutSeconds", 37), member("HeartbeatTimeoutSeconds", 36)]),
-    integer("CallbackOptionsHeartbeatTimeoutSecondsInteger").min(0).max(99999999),
-    integer("CallbackOptionsTimeoutSecondsInteger").min(0).max(99999999),
-    structure("CallbackStartedDetails", &[member("CallbackId", 34).required(), member("HeartbeatTimeout", 133), member("Timeout", 133)]),
-    structure("CallbackSucceededDetails", &[member("Result", 165).required()]),
-    structure("CallbackTimedOutDetails", &[member("Error", 161).required()]),
-    structure("CallbackTimeoutException", &[member("Type", 549), member("Message", 549)]).error(400, "", true),
-    structure("CapacityProvider", &[member("CapacityProviderArn", 43).required(), member("State", 55).required(), member("VpcConfig", 58).required(), member("PermissionsConfig", 49).required(), member("InstanceRequirements", 283), member("CapacityProviderScalingConfig", 51), member("KmsKeyArn", 311), member("LastModified", 570), member("PropagateTags", 436), member("TelemetryConfig", 57)]),
-    string("CapacityProviderArn").pattern("arn:aws[a-zA-Z-]*:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:capacity-provider:[a-zA-Z0-9-_]+").min(1).max(140),
-    structure("CapacityProviderConfig", &[member("LambdaManagedInstancesCapacityProviderConfig", 322).required()]),
-    structure("CapacityProviderLimitExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true),
-    structure("CapacityProviderLoggingConfig", &[member("SystemLogLevel", 554), member("LogGroup", 375)]),
-    integer("CapacityProviderMaxVCpuCount").min(2).max(15000),
-    string("CapacityProviderName").pattern("(arn:aws[a-zA-Z-]*:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:capacity-provider:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+").min(1).max(140),
-    structure("CapacityProviderPermissionsConfig", &[member("CapacityProviderOperatorRoleArn", 489).required()]),
-    string("CapacityProviderPredefinedMetricType").values(&["LambdaCapacityProviderAverageCPUUtilization", "LambdaCapacityProviderAverageGPUUtilization"]),
-    structure("CapacityProviderScalingConfig", &[member("MaxVCpuCount", 47), member("ScalingMode", 52), member("ScalingPolicies", 53)]),
-    string("CapacityProviderScalingMode").values(&["Auto", "Manual"]),
-    list("CapacityProviderScalingPoliciesList", 564).min(1).max(10),
-    list("CapacityProviderSecurityGroupIds", 507).min(0).max(5),
-    string("CapacityProviderState").values(&["Pending", "Active", "Failed", "Deleting"]),
-    list("CapacityProviderSubnetIds", 552).min(1).max(16),
-    structure("CapacityProviderTelemetryConfig", &[member("LoggingConfig", 46)]),
-    structure("CapacityProviderVpcConfig", &[member("SubnetIds", 56).required(), member("SecurityGroupIds", 54).required()]),
-    list("CapacityProvidersList", 42).min(0).max(50),
-    structure("ChainedInvokeDetails", &[member("Result", 412).sensitive(), member("Error", 158)]),
-    structure("ChainedInvokeFailedDetails", &[member("Error", 161).required()]),
-    structure("ChainedInvokeOptions", &[member("FunctionName", 400).required(), member("TenantId", 566), member("XAmznTraceId", 611)]),
-    structure("ChainedInvokeStartedDetails", &[member("FunctionName", 400).required(), member("TenantId", 566), member("Input", 163), member("ExecutedVersion", 599), member("DurableExecutionArn", 130)]),
-    structure("ChainedInvokeStoppedDetails", &[member("Error", 161).required()]),
-    structure("ChainedInvokeSucceededDetails", &[member("Result", 165).required()]),
-    structure("ChainedInvokeTimedOutDetails", &[member("Error", 161).required()]),
-    structure("CheckpointDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("CheckpointToken", 69).required(), member("Updates", 417), member("ClientToken", 71)]),
-    structure("CheckpointDurableExecutionResponse", &[member("CheckpointToken", 69), member("NewExecutionState", 70).required()]),
-    string("CheckpointToken").pattern("[A-Za-z0-9+/]+={0,2}").min(1).max(2048),
-    structure("CheckpointUpdatedExecutionState", &[member("Operations", 418), member("NextMarker", 549)]),
-    string("ClientToken").pattern("[\\x21-\\x7E]+").min(1).max(64),
-    structure("CodeArtifactUserDeletedException", &[member("Type", 549), member("message", 549)]).error(409, "", true),
-    structure("CodeArtifactUserFailedException", &[member("Type", 549), member("message", 549)]).error(409, "", true),
-    structure("CodeArtifactUserPendingException", &[member("Type", 549), member("message", 549)]).error(409, "", true),
-    structure("CodeSigningConfig", &[member("CodeSigningConfigId", 77).required(), member("CodeSigningConfigArn", 76).required(), member("Description", 123), member("AllowedPublishers", 19).required(), member("CodeSigningPolicies", 80).required(), member("LastModified", 570).required()]),
-    string("CodeSigningConfigArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:code-signing-config:csc-[a-z0-9]{17}").min(0).max(200),
-    string("CodeSigningConfigId").pattern("csc-[a-zA-Z0-9-_\\.]{17}"),
-    list("CodeSigningConfigList", 75),
-    structure("CodeSigningConfigNotFoundException", &[member("Type", 549), member("Message", 549)]).error(404, "", true),
-    structure("CodeSigningPolicies", &[member("UntrustedArtifactOnDeployment", 81)]),
-    string("CodeSigningPolicy").values(&["Warn", "Enforce"]),
-    structure("CodeStorageExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true),
-    structure("CodeVerificationFailedException", &[member("Type", 549), member("Message", 549)]).error(400, "", true),
-    string("CollectionName").pattern("(^(?!(system\\x2e)))(^[_a-zA-Z0-9])([^$]*)").min(1).max(57),
-    list("CompatibleArchitectures", 22).min(0).max(2),
-    list("CompatibleRuntimes", 490).min(0).max(15),
-    structure("Concurrency", &[member("ReservedConcurrentExecutions", 473)]),
-    structure("ContextDetails", &[member("ReplayChildren", 471), member("Result", 412).sensitive(), member("Error", 158)]),
-    structure("ContextFailedDetails", &[member("Error", 161).required()]),
-    structure("ContextOptions", &[member("ReplayChildren", 471)]),
-    structure("ContextStartedDetails", &[]),
-    structure("ContextSucceededDetails", &[member("Result", 165).required()]),
-    structure("Cors", &[member("AllowCredentials", 16), member("AllowHeaders", 276), member("AllowMethods", 17), member("AllowOrigins", 18), member("ExposeHeaders", 276), member("MaxAge", 380)]),
-    structure("CreateAliasRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Name", 11).required(), member("FunctionVersion", 599).required(), member("Description", 123), member("RoutingConfig", 15)]),
-    structure("CreateCapacityProviderRequest", &[member("CapacityProviderName", 48).required(), member("VpcConfig", 58).required(), member("PermissionsConfig", 49).required(), member("InstanceRequirements", 283), member("CapacityProviderScalingConfig", 51), member("KmsKeyArn", 312), member("Tags", 560), member("PropagateTags", 436), member("TelemetryConfig", 57)]),
-    structure("CreateCapacityProviderResponse", &[member("CapacityProvider", 42).required()]),
-    structure("CreateCodeSigningConfigRequest", &[member("Description", 123), member("AllowedPublishers", 19).required(), member("CodeSigningPolicies", 80), member("Tags", 560)]),
-    structure("CreateCodeSigningConfigResponse", &[member("CodeSigningConfig", 75).required()]),
-    structure("CreateEventSourceMappingRequest", &[member("EventSourceArn", 24), member("FunctionName", 400).required(), member("Enabled", 143), member("BatchSize", 26), member("FilterCriteria", 199), member("KMSKeyArn", 311), member("MetricsConfig", 172), member("LoggingConfig", 169), member("ScalingConfig", 504), member("MaximumBatchingWindowInSeconds", 387), member("ParallelizationFactor", 423), member("StartingPosition", 175), member("StartingPositionTimestamp", 104), member("DestinationConfig", 125), member("MaximumRecordAgeInSeconds", 391), member("BisectBatchOnFunctionError", 28), member("MaximumRetryAttempts", 393), member("Tags", 560), member("TumblingWindowInSeconds", 579), member("Topics", 573), member("Queues", 466), member("SourceAccessConfigurations", 532), member("SelfManagedEventSource", 509), member("FunctionResponseTypes", 216), member("AmazonManagedKafkaEventSourceConfig", 20), member("SelfManagedKafkaEventSourceConfig", 510), member("DocumentDBEventSourceConfig", 127), member("ProvisionedPollerConfig", 443)]),
-    structure("CreateFunctionRequest", &[member("FunctionName", 214).required(), member("Runtime", 490), member("Role", 489).required(), member("Handler", 274), member("Code", 207).required(), member("Description", 123), member("Timeout", 569), member("MemorySize", 394), member("Publish", 31), member("PublishTo", 229), member("VpcConfig", 600), member("PackageType", 422), member("DeadLetterConfig", 105), member("Environment", 148), member("KMSKeyArn", 311), member("TracingConfig", 575), member("Tags", 560), member("Layers", 328), member("FileSystemConfigs", 197), member("CodeSigningConfigArn", 76), member("ImageConfig", 278), member("Architectures", 23), member("EphemeralStorage", 154), member("SnapStart", 523), member("LoggingConfig", 377), member("TenancyConfig", 565), member("CapacityProviderConfig", 44), member("DurableConfig", 128), member("RuntimeConfig", 219), member("AcceleratorConfig", 0)]),
-    structure("CreateFunctionUrlConfigRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Qualifier", 227).at(Location::Query), member("AuthType", 223).required(), member("Cors", 93), member("InvokeMode", 300)]),
-    structure("CreateFunctionUrlConfigResponse", &[member("FunctionUrl", 222).required(), member("FunctionArn", 205).required(), member("AuthType", 223).required(), member("Cors", 93), member("CreationTime", 570).required(), member("InvokeMode", 300)]),
-    string("DatabaseName").pattern("[^ /\\.$\\x22]*").min(1).max(63),
-    timestamp("Date"),
-    structure("DeadLetterConfig", &[member("TargetArn", 475)]),
-    structure("DeleteAliasRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Name", 11).at(Location::Uri).required()]),
-    structure("DeleteCapacityProviderRequest", &[member("CapacityProviderName", 48).at(Location::Uri).required()]),
-    structure("DeleteCapacityProviderResponse", &[member("CapacityProvider", 42).required()]),
-    structure("DeleteCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).at(Location::Uri).required()]),
-    structure("DeleteCodeSigningConfigResponse", &[]),
-    structure("DeleteDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required()]),
-    structure("DeleteDurableExecutionResponse", &[member("DeletionRequestTimestamp", 194).required()]),
-    structure("DeleteEventSourceMappingRequest", &[member("UUID", 581).at(Location::Uri).required()]),
-    structure("DeleteFunctionCodeSigningConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required()]),
-    structure("DeleteFunctionConcurrencyRequest", &[member("FunctionName", 214).at(Location::Uri).required()]),
-    structure("DeleteFunctionEventInvokeConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]),
-    structure("DeleteFunctionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]),
-    structure("DeleteFunctionResponse", &[member("StatusCode", 286).at(Location::StatusCode)]),
-    structure("DeleteFunctionUrlConfigRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Qualifier", 227).at(Location::Query)]),
-    structure("DeleteLayerVersionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required()]),
-    structure("DeleteProvisionedConcurrencyConfigRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Qualifier", 464).at(Location::Query).required()]),
-    structure("DeleteResourcePolicyRequest", &[member("ResourceArn", 431).at(Location::Uri).required(), member("RevisionId", 488).at(Location::Query)]),
-    string("Description").min(0).max(256),
-    string("DestinationArn").pattern("$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)").min(0).max(350),
-    structure("DestinationConfig", &[member("OnSuccess", 407), member("OnFailure", 406)]),
-    string("DirectS3Read").values(&["ENABLED", "DISABLED", "AUTO"]),
-    structure("DocumentDBEventSourceConfig", &[member("DatabaseName", 103), member("CollectionName", 84), member("FullDocument", 204)]),
-    structure("DurableConfig", &[member("KMSKeyArn", 311), member("RetentionPeriodInDays", 485), member("ExecutionTimeout", 192)]),
-    structure("DurableExecutionAlreadyStartedException", &[member("Type", 549), member("Message", 549)]).error(409, "", true),
-    string("DurableExecutionArn").pattern("arn:([a-zA-Z0-9-]+):lambda:([a-zA-Z0-9-]+):(\\d{12}):function:([a-zA-Z0-9_-]+):(\\$LATEST(?:\\.PUBLISHED)?|[0-9]+)/durable-execution/([a-zA-Z0-9_-]+)/([a-zA-Z0-9_-]+)").min(1).max(1024),
-    string("DurableExecutionName").pattern("[a-zA-Z0-9-_]+").min(1).max(64),
-    list("DurableExecutions", 179),
-    integer("DurationSeconds").min(0),
-    structure("EC2AccessDeniedException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    structure("EC2ThrottledException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    structure("EC2UnexpectedException", &[member("Type", 549), member("Message", 549), member("EC2ErrorCode", 549)]).error(502, "", false),
-    structure("EFSIOException", &[member("Type", 549), member("Message", 549)]).error(410, "", true),
-    structure("EFSMountConnectivityException", &[member("Type", 549), member("Message", 549)]).error(408, "", true),
-    structure("EFSMountFailureException", &[member("Type", 549), member("Message", 549)]).error(403, "", true),
-    structure("EFSMountTimeoutException", &[member("Type", 549), member("Message", 549)]).error(408, "", true),
-    structure("ENILimitReachedException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    structure("ENINotReadyException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    boolean("Enabled"),
-    string("EndPointType").values(&["KAFKA_BOOTSTRAP_SERVERS"]),
-    string("Endpoint").pattern("(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9\\-]*[a-zA-Z0-9])\\.)*([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9\\-]*[A-Za-z0-9]):[0-9]{1,5}").min(1).max(300),
-    list("EndpointLists", 145).min(1).max(10),
-    map("Endpoints", 144, 146).min(1).max(2),
-    structure("Environment", &[member("Variables", 153).sensitive()]),
-    structure("EnvironmentError", &[member("ErrorCode", 549), member("Message", 517).sensitive()]),
-    structure("EnvironmentResponse", &[member("Variables", 153).sensitive(), member("Error", 149)]),
-    string("EnvironmentVariableName").pattern("[a-zA-Z]([a-zA-Z0-9_])+"),
-    string("EnvironmentVariableValue"),
-    map("EnvironmentVariables", 151, 152),
-    structure("EphemeralStorage", &[member("Size", 155).required()]),
-    integer("EphemeralStorageSize").min(512).max(32768),
-    string("ErrorData"),
-    string("ErrorMessage"),
-    structure("ErrorObject", &[member("ErrorMessage", 157).sensitive(), member("ErrorType", 159).sensitive(), member("ErrorData", 156).sensitive(), member("StackTrace", 535)]),
-    string("ErrorType"),
-    structure("Event", &[member("EventType", 177), member("SubType", 414), member("EventId", 162), member("Id", 410), member("Name", 411), member("EventTimestamp", 194), member("ParentId", 410), member("ExecutionStartedDetails", 186), member("ExecutionSucceededDetails", 190), member("ExecutionFailedDetails", 183), member("ExecutionTimedOutDetails", 191), member("ExecutionStoppedDetails", 189), member("ContextStartedDetails", 91), member("ContextSucceededDetails", 92), member("ContextFailedDetails", 89), member("WaitStartedDetails", 607), member("WaitSucceededDetails", 608), member("WaitCancelledDetails", 603), member("StepStartedDetails", 545), member("StepSucceededDetails", 546), member("StepFailedDetails", 542), member("ChainedInvokeStartedDetails", 63), member("ChainedInvokeSucceededDetails", 65), member("ChainedInvokeFailedDetails", 61), member("ChainedInvokeTimedOutDetails", 66), member("ChainedInvokeStoppedDetails", 64), member("CallbackStartedDetails", 38), member("CallbackSucceededDetails", 39), member("CallbackFailedDetails", 33), member("CallbackTimedOutDetails", 40), member("InvocationCompletedDetails", 294), member("ExecutionPausedDetails", 184), member("ExecutionResumedDetails", 185)]),
-    structure("EventError", &[member("Payload", 158), member("Truncated", 578)]),
-    integer("EventId").min(1),
-    structure("EventInput", &[member("Payload", 282).sensitive(), member("Truncated", 578)]),
-    structure("EventPauseReason", &[member("Payload", 428).sensitive(), member("Truncated", 578)]),
-    structure("EventResult", &[member("Payload", 412).sensitive(), member("Truncated", 578)]),
-    structure("EventResumeReason", &[member("Payload", 484).sensitive(), member("Truncated", 578)]),
-    string("EventSourceMappingArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}").min(85).max(120),
-    structure("EventSourceMappingConfiguration", &[member("UUID", 581), member("StartingPosition", 175), member("StartingPositionTimestamp", 104), member("BatchSize", 26), member("MaximumBatchingWindowInSeconds", 387), member("ParallelizationFactor", 423), member("EventSourceArn", 24), member("FilterCriteria", 199), member("FilterCriteriaError", 200), member("KMSKeyArn", 311), member("MetricsConfig", 172), member("LoggingConfig", 169), member("ScalingConfig", 504), member("FunctionArn", 205), member("LastModified", 104), member("LastProcessingResult", 549), member("State", 549), member("StateTransitionReason", 549), member("DestinationConfig", 125), member("Topics", 573), member("Queues", 466), member("SourceAccessConfigurations", 532), member("SelfManagedEventSource", 509), member("MaximumRecordAgeInSeconds", 391), member("BisectBatchOnFunctionError", 28), member("MaximumRetryAttempts", 393), member("TumblingWindowInSeconds", 579), member("FunctionResponseTypes", 216), member("AmazonManagedKafkaEventSourceConfig", 20), member("SelfManagedKafkaEventSourceConfig", 510), member("DocumentDBEventSourceConfig", 127), member("EventSourceMappingArn", 167), member("ProvisionedPollerConfig", 443)]),
-    structure("EventSourceMappingLoggingConfig", &[member("SystemLogLevel", 173)]),
-    string("EventSourceMappingMetric").values(&["EventCount", "ErrorCount", "KafkaMetrics"]),
-    list("EventSourceMappingMetricList", 170).min(0).max(3),
-    structure("EventSourceMappingMetricsConfig", &[member("Metrics", 171)]),
-    string("EventSourceMappingSystemLogLevel").values(&["DEBUG", "INFO", "WARN"]),
-    list("EventSourceMappingsList", 168),
-    string("EventSourcePosition").values(&["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]),
-    string("EventSourceToken").pattern("[a-zA-Z0-9._\\-]+").min(0).max(256),
-    string("EventType").values(&["ExecutionStarted", "ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "ExecutionStopped", "ContextStarted", "ContextSucceeded", "ContextFailed", "WaitStarted", "WaitSucceeded", "WaitCancelled", "StepStarted", "StepSucceeded", "StepFailed", "ChainedInvokeStarted", "ChainedInvokeSucceeded", "ChainedInvokeFailed", "ChainedInvokeTimedOut", "ChainedInvokeStopped", "CallbackStarted", "CallbackSucceeded", "CallbackFailed", "CallbackTimedOut", "InvocationCompleted", "ExecutionPaused", "ExecutionResumed"]),
-    list("Events", 160),
-    structure("Execution", &[member("DurableExecutionArn", 130).required(), member("DurableExecutionName", 131).required(), member("FunctionArn", 399).required(), member("Status", 187).required(), member("StartTimestamp", 194).required(), member("EndTimestamp", 194), member("KMSKeyArn", 311)]),
-    boolean("ExecutionDataIncluded"),
-    structure("ExecutionDetails", &[member("InputPayload", 282).sensitive()]),
-    double("ExecutionEnvironmentMemoryGiBPerVCpu").min(2).max(8),
-    structure("ExecutionFailedDetails", &[member("Error", 161).required()]),
-    structure("ExecutionPausedDetails", &[member("PauseRequestTimestamp", 194).required(), member("Reason", 164), member("ExecutionTimeoutPaused", 193).required()]),
-    structure("ExecutionResumedDetails", &[member("ResumeRequestTimestamp", 194).required(), member("Reason", 166)]),
-    structure("ExecutionStartedDetails", &[member("Input", 163).required(), member("ExecutionTimeout", 133).required()]),
-    string("ExecutionStatus").values(&["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING", "PAUSING", "PAUSED"]),
-    list("ExecutionStatusList", 187).min(1).max(10),
-    structure("ExecutionStoppedDetails", &[member("Error", 161).required()]),
-    structure("ExecutionSucceededDetails", &[member("Result", 165).required()]),
-    structure("ExecutionTimedOutDetails", &[member("Error", 161)]),
-    integer("ExecutionTimeout").min(1).max(31622400),
-    boolean("ExecutionTimeoutPaused"),
-    timestamp("ExecutionTimestamp"),
-    string("FileSystemArn").pattern("arn:aws[a-zA-Z-]*:elasticfilesystem:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:access-point/fsap-[a-f0-9]{17}$|^arn:aws[-a-z]*:s3files:[0-9a-z-:]+:file-system/fs-[0-9a-f]{17,40}/access-point/fsap-[0-9a-f]{17,40}").min(0).max(256),
-    structure("FileSystemConfig", &[member("Arn", 195).required(), member("LocalMountPath", 373).required(), member("S3FilesConfig", 497)]),
-    list("FileSystemConfigList", 196).min(0).max(1),
-    structure("Filter", &[member("Pattern", 424)]),
-    structure("FilterCriteria", &[member("Filters", 203)]),
-    structure("FilterCriteriaError", &[member("ErrorCode", 201), member("Message", 202)]),
-    string("FilterCriteriaErrorCode").pattern("[A-Za-z]+Exception").min(10).max(50),
-    string("FilterCriteriaErrorMessage").pattern(".*").min(10).max(2048),
-    list("FilterList", 198),
-    string("FullDocument").values(&["UpdateLookup", "Default"]),
-    string("FunctionArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?").min(0).max(10000),
-    list("FunctionArnList", 205),
-    structure("FunctionCode", &[member("ZipFile", 29).sensitive(), member("S3Bucket", 496), member("S3Key", 501), member("S3ObjectVersion", 503), member("S3ObjectStorageMode", 502), member("ImageUri", 549), member("SourceKMSKeyArn", 311)]),
-    structure("FunctionCodeLocation", &[member("RepositoryType", 549), member("Location", 518), member("ImageUri", 549), member("ResolvedImageUri", 549), member("ResolvedS3Object", 474), member("SourceKMSKeyArn", 311), member("Error", 209)]),
-    structure("FunctionCodeLocationError", &[member("ErrorCode", 549), member("Message", 517).sensitive()]),
-    structure("FunctionConfiguration", &[member("FunctionName", 400), member("FunctionArn", 399), member("Runtime", 490), member("Role", 489), member("Handler", 274), member("CodeSize", 378), member("Description", 123), member("Timeout", 569), member("MemorySize", 394), member("LastModified", 570), member("CodeSha256", 549), member("Version", 598), member("VpcConfig", 601), member("DeadLetterConfig", 105), member("Environment", 150), member("KMSKeyArn", 311), member("TracingConfig", 576), member("MasterArn", 205), member("RevisionId", 549), member("Layers", 341), member("State", 537), member("StateReason", 538), member("StateReasonCode", 539), member("LastUpdateStatus", 323), member("LastUpdateStatusReason", 324), member("LastUpdateStatusReasonCode", 325), member("FileSystemConfigs", 197), member("SigningProfileVersionArn", 24), member("SigningJobArn", 24), member("PackageType", 422), member("ImageConfigResponse", 280), member("Architectures", 23), member("EphemeralStorage", 154), member("SnapStart", 529), member("RuntimeVersionConfig", 493), member("LoggingConfig", 377), member("TenancyConfig", 565), member("CapacityProviderConfig", 44), member("ConfigSha256", 549), member("DurableConfig", 128), member("RuntimeConfig", 219), member("AcceleratorConfig", 0)]),
-    structure("FunctionEventInvokeConfig", &[member("LastModified", 104), member("FunctionArn", 205), member("MaximumRetryAttempts", 392), member("MaximumEventAgeInSeconds", 389), member("DestinationConfig", 125)]),
-    list("FunctionEventInvokeConfigList", 211),
-    list("FunctionList", 210),
-    string("FunctionName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?").min(1).max(140),
-    string("FunctionResponseType").values(&["ReportBatchItemFailures"]),
-    list("FunctionResponseTypeList", 215).min(0).max(1),
-    string("FunctionRuntimeAlias").min(1).max(128),
-    string("FunctionRuntimeArn").pattern("arn:[a-z-]+:lambda:[a-z0-9-]+:\\d{12}:runtime/.+").min(48).max(2048),
-    structure("FunctionRuntimeConfig", &[member("RuntimeArn", 218).required(), member("RuntimeAlias", 217).required()]),
-    structure("FunctionScalingConfig", &[member("MinExecutionEnvironments", 221), member("MaxExecutionEnvironments", 221)]),
-    integer("FunctionScalingConfigExecutionEnvironments").min(0).max(15000),
-    string("FunctionUrl").min(40).max(100),
-    string("FunctionUrlAuthType").values(&["NONE", "AWS_IAM"]),
-    structure("FunctionUrlConfig", &[member("FunctionUrl", 222).required(), member("FunctionArn", 205).required(), member("CreationTime", 570).required(), member("LastModifiedTime", 570).required(), member("Cors", 93), member("AuthType", 223).required(), member("InvokeMode", 300)]),
-    list("FunctionUrlConfigList", 224),
-    string("FunctionUrlFunctionName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]{1,64})(:((?!\\d+$)[0-9a-zA-Z-_]+))?").min(1).max(140),
-    string("FunctionUrlQualifier").pattern("((?!^\\d+$)^[0-9a-zA-Z-_]+$)").min(1).max(128),
-    string("FunctionVersion").values(&["ALL"]),
-    string("FunctionVersionLatestPublished").values(&["LATEST_PUBLISHED"]),
-    list("FunctionVersionsByCapacityProviderList", 231).min(0).max(50),
-    structure("FunctionVersionsByCapacityProviderListItem", &[member("FunctionArn", 399).required(), member("State", 537).required()]),
-    structure("FunctionVersionsPerCapacityProviderLimitExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true),
-    structure("GetAccountSettingsRequest", &[]),
-    structure("GetAccountSettingsResponse", &[member("AccountLimit", 2), member("AccountUsage", 3)]),
-    structure("GetAliasRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Name", 11).at(Location::Uri).required()]),
-    structure("GetCapacityProviderRequest", &[member("CapacityProviderName", 48).at(Location::Uri).required()]),
-    structure("GetCapacityProviderResponse", &[member("CapacityProvider", 42).required()]),
-    structure("GetCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).at(Location::Uri).required()]),
-    structure("GetCodeSigningConfigResponse", &[member("CodeSigningConfig", 75).required()]),
-    structure("GetDurableExecutionHistoryRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("IncludeExecutionData", 281).at(Location::Query), member("MaxItems", 307).at(Location::Query), member("Marker", 549).at(Location::Query), member("ReverseOrder", 487).at(Location::Query)]),
-    structure("GetDurableExecutionHistoryResponse", &[member("Events", 178).required(), member("NextMarker", 549)]),
-    structure("GetDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("IncludeExecutionData", 281).at(Location::Query)]),
-    structure("GetDurableExecutionResponse", &[member("DurableExecutionArn", 130).required(), member("DurableExecutionName", 131).required(), member("FunctionArn", 399).required(), member("InputPayload", 282).sensitive(), member("Result", 421).sensitive(), member("Error", 158), member("StartTimestamp", 194).required(), member("Status", 187).required(), member("EndTimestamp", 194), member("Version", 599), member("TraceHeader", 574), member("ExecutionDataIncluded", 180), member("DurableConfig", 128), member("PauseDetails", 425), member("ExpectedExecutionTimeoutTimestamp", 194)]),
-    structure("GetDurableExecutionStateRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("CheckpointToken", 69).at(Location::Query).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 307).at(Location::Query)]),
-    structure("GetDurableExecutionStateResponse", &[member("Operations", 418).required(), member("NextMarker", 549)]),
-    structure("GetEventSourceMappingRequest", &[member("UUID", 581).at(Location::Uri).required()]),
-    structure("GetFunctionCodeSigningConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required()]),
-    structure("GetFunctionCodeSigningConfigResponse", &[member("CodeSigningConfigArn", 76).required(), member("FunctionName", 214).required()]),
-    structure("GetFunctionConcurrencyRequest", &[member("FunctionName", 214).at(Location::Uri).required()]),
-    structure("GetFunctionConcurrencyResponse", &[member("ReservedConcurrentExecutions", 473)]),
-    structure("GetFunctionConfigurationRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]),
-    structure("GetFunctionEventInvokeConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]),
-    structure("GetFunctionRecursionConfigRequest", &[member("FunctionName", 582).at(Location::Uri).required()]),
-    structure("GetFunctionRecursionConfigResponse", &[member("RecursiveLoop", 468)]),
-    structure("GetFunctionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]),
-    structure("GetFunctionResponse", &[member("Configuration", 210), member("Code", 208), member("Tags", 560), member("TagsError", 561), member("Concurrency", 87)]),
-    structure("GetFunctionScalingConfigRequest", &[member("FunctionName", 582).at(Location::Uri).required(), member("Qualifier", 449).at(Location::Query).required()]),
-    structure("GetFunctionScalingConfigResponse", &[member("FunctionArn", 205), member("AppliedFunctionScalingConfig", 220), member("RequestedFunctionScalingConfig", 220)]),
-    structure("GetFunctionUrlConfigRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Qualifier", 227).at(Location::Query)]),
-    structure("GetFunctionUrlConfigResponse", &[member("FunctionUrl", 222).required(), member("FunctionArn", 205).required(), member("AuthType", 223).required(), member("Cors", 93), member("CreationTime", 570).required(), member("LastModifiedTime", 570).required(), member("InvokeMode", 300)]),
-    structure("GetLayerVersionByArnRequest", &[member("Arn", 333).at(Location::Query).required()]),
-    structure("GetLayerVersionPolicyRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required()]),
-    structure("GetLayerVersionPolicyResponse", &[member("Policy", 549), member("RevisionId", 549)]),
-    structure("GetLayerVersionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required()]),
-    structure("GetLayerVersionResponse", &[member("Content", 335), member("LayerArn", 327), member("LayerVersionArn", 333), member("Description", 123), member("CreatedDate", 570), member("Version", 336), member("CompatibleArchitectures", 85), member("CompatibleRuntimes", 86), member("LicenseInfo", 342)]),
-    structure("GetPolicyRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]),
-    structure("GetPolicyResponse", &[member("Policy", 549), member("RevisionId", 549)]),
-    structure("GetProvisionedConcurrencyConfigRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Qualifier", 464).at(Location::Query).required()]),
-    structure("GetProvisionedConcurrencyConfigResponse", &[member("RequestedProvisionedConcurrentExecutions", 432), member("AvailableProvisionedConcurrentExecutions", 403), member("AllocatedProvisionedConcurrentExecutions", 403), member("Status", 442), member("StatusReason", 549), member("LastModified", 570)]),
-    structure("GetResourcePolicyRequest", &[member("ResourceArn", 431).at(Location::Uri).required()]),
-    structure("GetResourcePolicyResponse", &[member("Policy", 480), member("RevisionId", 488)]),
-    structure("GetRuntimeManagementConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]),
-    structure("GetRuntimeManagementConfigResponse", &[member("UpdateRuntimeOn", 597), member("FunctionArn", 399), member("RuntimeVersionArn", 492)]),
-    string("Handler").pattern("[^\\s]+").min(0).max(128),
-    string("Header").pattern(".*").min(0).max(1024),
-    list("HeadersList", 275).min(0).max(100),
-    integer("HttpStatus"),
-    structure("ImageConfig", &[member("EntryPoint", 550), member("Command", 550), member("WorkingDirectory", 610)]),
-    structure("ImageConfigError", &[member("ErrorCode", 549), member("Message", 517).sensitive()]),
-    structure("ImageConfigResponse", &[member("ImageConfig", 278), member("Error", 279)]),
-    boolean("IncludeExecutionData"),
-    string("InputPayload").min(0).max(6291456),
-    structure("InstanceRequirements", &[member("Architectures", 23), member("AllowedInstanceTypes", 285), member("ExcludedInstanceTypes", 285)]),
-    string("InstanceType").pattern("[a-zA-Z0-9\\.\\*\\-]+").min(1).max(30),
-    list("InstanceTypeSet", 284).min(0).max(400),
-    integer("Integer"),
-    structure("InvalidCodeSignatureException", &[member("Type", 549), member("Message", 549)]).error(400, "", true),
-    structure("InvalidParameterValueException", &[member("Type", 549), member("message", 549)]).error(400, "", true),
-    structure("InvalidRequestContentException", &[member("Type", 549), member("message", 549)]).error(400, "", true),
-    structure("InvalidRuntimeException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    structure("InvalidSecurityGroupIDException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    structure("InvalidSubnetIDException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    structure("InvalidZipFileException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    structure("InvocationCompletedDetails", &[member("StartTimestamp", 194).required(), member("EndTimestamp", 194).required(), member("RequestId", 549).required(), member("Error", 161)]),
-    structure("InvocationRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("InvocationType", 297).at(Location::Header).named("X-Amz-Invocation-Type"), member("LogType", 376).at(Location::Header).named("X-Amz-Log-Type"), member("ClientContext", 549).at(Location::Header).named("X-Amz-Client-Context"), member("DurableExecutionName", 131).at(Location::Header).named("X-Amz-Durable-Execution-Name"), member("Payload", 29).sensitive(), member("Qualifier", 405).at(Location::Query), member("TenantId", 566).at(Location::Header).named("X-Amz-Tenant-Id")]).payload("Payload"),
-    structure("InvocationResponse", &[member("StatusCode", 286).at(Location::StatusCode), member("FunctionError", 549).at(Location::Header).named("X-Amz-Function-Error"), member("LogResult", 549).at(Location::Header).named("X-Amz-Log-Result"), member("Payload", 29).sensitive(), member("ExecutedVersion", 598).at(Location::Header).named("X-Amz-Executed-Version"), member("DurableExecutionArn", 130).at(Location::Header).named("X-Amz-Durable-Execution-Arn")]).payload("Payload"),
-    string("InvocationType").values(&["Event", "RequestResponse", "DryRun"]),
-    structure("InvokeAsyncRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("InvokeArgs", 30).required()]).payload("InvokeArgs"),
-    structure("InvokeAsyncResponse", &[member("Status", 277).at(Location::StatusCode)]),
-    string("InvokeMode").values(&["BUFFERED", "RESPONSE_STREAM"]),
-    structure("InvokeResponseStreamUpdate", &[member("Payload", 29).sensitive()]),
-    structure("InvokeWithResponseStreamCompleteEvent", &[member("ErrorCode", 549), member("ErrorDetails", 549), member("LogResult", 549)]),
-    structure("InvokeWithResponseStreamRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("LogType", 376).at(Location::Header).named("X-Amz-Log-Type"), member("ClientContext", 549).at(Location::Header).named("X-Amz-Client-Context"), member("Qualifier", 405).at(Location::Query), member("Payload", 29).sensitive(), member("TenantId", 566).at(Location::Header).named("X-Amz-Tenant-Id"), member("InvocationType", 481).at(Location::Header).named("X-Amz-Invocation-Type")]).payload("Payload"),
-    structure("InvokeWithResponseStreamResponse", &[member("StatusCode", 286).at(Location::StatusCode), member("ExecutedVersion", 598).at(Location::Header).named("X-Amz-Executed-Version"), member("EventStream", 305), member("ResponseStreamContentType", 549).at(Location::Header).named("Content-Type")]).payload("EventStream"),
-    structure("InvokeWithResponseStreamResponseEvent", &[member("PayloadChunk", 301), member("InvokeComplete", 302)]).event_stream(),
-    boolean("InvokedViaFunctionUrl"),
-    integer("ItemCount").min(0).max(1000),
-    structure("KMSAccessDeniedException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    structure("KMSDisabledException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    structure("KMSInvalidStateException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    string("KMSKeyArn").pattern("(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()").min(0).max(10000),
-    string("KMSKeyArnNonEmpty").pattern("arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*").min(0).max(10000),
-    structure("KMSNotFoundException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    string("KafkaEventSourceMappingConsumptionMode").values(&["Stream", "Queue"]),
-    structure("KafkaSchemaRegistryAccessConfig", &[member("Type", 317), member("URI", 24)]),
-    list("KafkaSchemaRegistryAccessConfigList", 315),
-    string("KafkaSchemaRegistryAuthType").values(&["BASIC_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE", "OAUTHBEARER_AUTH"]),
-    structure("KafkaSchemaRegistryConfig", &[member("SchemaRegistryURI", 506), member("EventRecordFormat", 505), member("AccessConfigs", 316), member("SchemaValidationConfigs", 321)]),
-    string("KafkaSchemaValidationAttribute").values(&["KEY", "VALUE"]),
-    structure("KafkaSchemaValidationConfig", &[member("Attribute", 319)]),
-    list("KafkaSchemaValidationConfigList", 320),
-    structure("LambdaManagedInstancesCapacityProviderConfig", &[member("CapacityProviderArn", 43).required(), member("PerExecutionEnvironmentMaxConcurrency", 429), member("ExecutionEnvironmentMemoryGiBPerVCpu", 182)]),
-    string("LastUpdateStatus").values(&["Successful", "Failed", "InProgress"]),
-    string("LastUpdateStatusReason"),
-    string("LastUpdateStatusReasonCode").values(&["EniLimitExceeded", "InsufficientRolePermissions", "InvalidConfiguration", "InternalError", "SubnetOutOfIPAddresses", "InvalidSubnet", "InvalidSecurityGroup", "ImageDeleted", "ImageAccessDenied", "InvalidImage", "KMSKeyAccessDenied", "KMSKeyNotFound", "InvalidStateKMSKey", "DisabledKMSKey", "EFSIOError", "EFSMountConnectivityError", "EFSMountFailure", "EFSMountTimeout", "InvalidRuntime", "InvalidZipFileException", "FunctionError", "ServiceQuotaExceededException", "VcpuLimitExceeded", "CapacityProviderScalingLimitExceeded", "InsufficientCapacity", "EC2RequestLimitExceeded", "FunctionError.InitTimeout", "FunctionError.RuntimeInitError", "FunctionError.ExtensionInitError", "FunctionError.InvalidEntryPoint", "FunctionError.InvalidWorkingDirectory", "FunctionError.PermissionDenied", "FunctionError.TooManyExtensions", "FunctionError.InitResourceExhausted", "DisallowedByVpcEncryptionControl", "IncompatibleAcceleratorInstanceTypes", "DependencyError"]),
-    structure("Layer", &[member("Arn", 333), member("CodeSize", 378), member("SigningProfileVersionArn", 24), member("SigningJobArn", 24)]),
-    string("LayerArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+").min(1).max(2048),
-    list("LayerList", 333),
-    string("LayerName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+").min(1).max(140),
-    string("LayerNameOrArn").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]{1,140}|[a-zA-Z0-9-_]{1,140})").min(1).max(2048),
-    string("LayerPermissionAllowedAction").pattern("lambda:GetLayerVersion").min(0).max(22),
-    string("LayerPermissionAllowedPrincipal").pattern("\\d{12}|\\*|arn:(aws[a-zA-Z-]*):iam::\\d{12}:root").min(0).max(10000),
-    string("LayerVersionArn").pattern("((arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+))").min(1).max(2048),
-    structure("LayerVersionContentInput", &[member("S3Bucket", 496), member("S3Key", 501), member("S3ObjectVersion", 503), member("S3ObjectStorageMode", 502), member("ZipFile", 29).sensitive()]),
-    structure("LayerVersionContentOutput", &[member("Location", 518), member("CodeSha256", 549), member("CodeSize", 378), member("SigningProfileVersionArn", 24), member("SigningJobArn", 24), member("ResolvedS3Object", 474)]),
-    long("LayerVersionNumber"),
-    list("LayerVersionsList", 338),
-    structure("LayerVersionsListItem", &[member("LayerVersionArn", 333), member("Version", 336), member("Description", 123), member("CreatedDate", 570), member("CompatibleArchitectures", 85), member("CompatibleRuntimes", 86), member("LicenseInfo", 342)]),
-    list("LayersList", 340),
-    structure("LayersListItem", &[member("LayerName", 329), member("LayerArn", 327), member("LatestMatchingVersion", 338)]),
-    list("LayersReferenceList", 326),
-    string("LicenseInfo").pattern(".*").min(0).max(512),
-    structure("ListAliasesRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("FunctionVersion", 599).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]),
-    structure("ListAliasesResponse", &[member("NextMarker", 549), member("Aliases", 14)]),
-    structure("ListCapacityProvidersRequest", &[member("State", 55).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 381).at(Location::Query)]),
-    structure("ListCapacityProvidersResponse", &[member("CapacityProviders", 59).required(), member("NextMarker", 549)]),
-    structure("ListCodeSigningConfigsRequest", &[member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]),
-    structure("ListCodeSigningConfigsResponse", &[member("NextMarker", 549), member("CodeSigningConfigs", 78)]),
-    structure("ListDurableExecutionsByFunctionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("DurableExecutionName", 131).at(Location::Query), member("Statuses", 188).at(Location::Query), member("StartedAfter", 194).at(Location::Query), member("StartedBefore", 194).at(Location::Query), member("ReverseOrder", 487).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 307).at(Location::Query)]),
-    structure("ListDurableExecutionsByFunctionResponse", &[member("DurableExecutions", 132), member("NextMarker", 549)]),
-    structure("ListEventSourceMappingsRequest", &[member("EventSourceArn", 24).at(Location::Query), member("FunctionName", 400).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]),
-    structure("ListEventSourceMappingsResponse", &[member("NextMarker", 549), member("EventSourceMappings", 174)]),
-    structure("ListFunctionEventInvokeConfigsRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 382).at(Location::Query)]),
-    structure("ListFunctionEventInvokeConfigsResponse", &[member("FunctionEventInvokeConfigs", 212), member("NextMarker", 549)]),
-    structure("ListFunctionUrlConfigsRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 383).at(Location::Query)]),
-    structure("ListFunctionUrlConfigsResponse", &[member("FunctionUrlConfigs", 225).required(), member("NextMarker", 549)]),
-    structure("ListFunctionVersionsByCapacityProviderRequest", &[member("CapacityProviderName", 48).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 381).at(Location::Query)]),
-    structure("ListFunctionVersionsByCapacityProviderResponse", &[member("CapacityProviderArn", 43).required(), member("FunctionVersions", 230).required(), member("NextMarker", 549)]),
-    structure("ListFunctionsByCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]),
-    structure("ListFunctionsByCodeSigningConfigResponse", &[member("NextMarker", 549), member("FunctionArns", 206)]),
-    structure("ListFunctionsRequest", &[member("MasterRegion", 379).at(Location::Query), member("FunctionVersion", 228).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]),
-    structure("ListFunctionsResponse", &[member("NextMarker", 549), member("Functions", 213)]),
-    structure("ListLayerVersionsRequest", &[member("CompatibleArchitecture", 22).at(Location::Query), member("CompatibleRuntime", 490).at(Location::Query), member("LayerName", 330).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 384).at(Location::Query)]),
-    structure("ListLayerVersionsResponse", &[member("NextMarker", 549), member("LayerVersions", 337)]),
-    structure("ListLayersRequest", &[member("CompatibleArchitecture", 22).at(Location::Query), member("CompatibleRuntime", 490).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 384).at(Location::Query)]),
-    structure("ListLayersResponse", &[member("NextMarker", 549), member("Layers", 339)]),
-    structure("ListProvisionedConcurrencyConfigsRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 386).at(Location::Query)]),
-    structure("ListProvisionedConcurrencyConfigsResponse", &[member("ProvisionedConcurrencyConfigs", 439), member("NextMarker", 549)]),
-    structure("ListTagsRequest", &[member("Resource", 559).at(Location::Uri).required()]),
-    structure("ListTagsResponse", &[member("Tags", 560)]),
-    structure("ListVersionsByFunctionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]),
-    structure("ListVersionsByFunctionResponse", &[member("NextMarker", 549), member("Versions", 213)]),
-    string("LocalMountPath").pattern("/mnt/[a-zA-Z0-9-_.]+").min(0).max(160),
-    string("LogFormat").values(&["JSON", "Text"]),
-    string("LogGroup").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(512),
-    string("LogType").values(&["None", "Tail"]),
-    structure("LoggingConfig", &[member("LogFormat", 374), member("ApplicationLogLevel", 21), member("SystemLogLevel", 554), member("LogGroup", 375)]),
-    long("Long"),
-    string("MasterRegion").pattern("ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}").min(1).max(50),
-    integer("MaxAge").min(0).max(86400),
-    integer("MaxFiftyListItems").min(1).max(50),
-    integer("MaxFunctionEventInvokeConfigListItems").min(1).max(50),
-    integer("MaxItems").min(1).max(50),
-    integer("MaxLayerListItems").min(1).max(50),
-    integer("MaxListItems").min(1).max(10000),
-    integer("MaxProvisionedConcurrencyConfigListItems").min(1).max(50),
-    integer("MaximumBatchingWindowInSeconds").min(0).max(300),
-    integer("MaximumConcurrency").min(2).max(1000),
-    integer("MaximumEventAgeInSeconds").min(60).max(21600),
-    integer("MaximumNumberOfPollers").min(1).max(10000),
-    integer("MaximumRecordAgeInSeconds").min(-1).max(604800),
-    integer("MaximumRetryAttempts").min(0).max(2),
-    integer("MaximumRetryAttemptsEventSourceMapping").min(-1).max(10000),
-    integer("MemorySize").min(128).max(32768),
-    string("Method").pattern(".*").min(0).max(6),
-    double("MetricTargetValue").min(0).max(100),
-    integer("MinimumNumberOfPollers").min(1).max(200),
-    structure("ModeNotSupportedException", &[member("Type", 549), member("message", 549)]).error(400, "", true),
-    string("NameSpacedFunctionArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:function:[a-zA-Z0-9-_\\.]+(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?").min(0).max(10000),
-    string("NamespacedFunctionName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?").min(1).max(256),
-    string("NamespacedStatementId").pattern("([a-zA-Z0-9-_.]+)").min(1).max(100),
-    structure("NoPublishedVersionException", &[member("Type", 549), member("Message", 549)]).error(400, "", true),
-    integer("NonNegativeInteger").min(0),
-    boolean("NullableBoolean"),
-    string("NumericLatestPublishedOrAliasQualifier").pattern("\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+").min(1).max(128),
-    structure("OnFailure", &[member("Destination", 124)]),
-    structure("OnSuccess", &[member("Destination", 124)]),
-    structure("Operation", &[member("Id", 410).required(), member("ParentId", 410), member("Name", 411), member("Type", 415).required(), member("SubType", 414), member("StartTimestamp", 194).required(), member("EndTimestamp", 194), member("Status", 413).required(), member("ExecutionDetails", 181), member("ContextDetails", 88), member("StepDetails", 541), member("WaitDetails", 604), member("CallbackDetails", 32), member("ChainedInvokeDetails", 60)]),
-    string("OperationAction").values(&["START", "SUCCEED", "FAIL", "RETRY", "CANCEL"]),
-    string("OperationId").pattern("[a-zA-Z0-9-_]+").min(1).max(64),
-    string("OperationName").pattern("[\\x20-\\x7E]+").min(1).max(256),
-    string("OperationPayload").min(0).max(6291456),
-    string("OperationStatus").values(&["STARTED", "PENDING", "READY", "SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "STOPPED"]),
-    string("OperationSubType").pattern("[a-zA-Z0-9-_]+").min(1).max(32),
-    string("OperationType").values(&["EXECUTION", "CONTEXT", "STEP", "WAIT", "CALLBACK", "CHAINED_INVOKE"]),
-    structure("OperationUpdate", &[member("Id", 410).required(), member("ParentId", 410), member("Name", 411), member("Type", 415).required(), member("SubType", 414), member("Action", 409).required(), member("Payload", 412).sensitive(), member("Error", 158), member("ContextOptions", 90), member("StepOptions", 543), member("WaitOptions", 605), member("CallbackOptions", 35), member("ChainedInvokeOptions", 62)]),
-    list("OperationUpdates", 416),
-    list("Operations", 408),
-    string("OrganizationId").pattern("o-[a-z0-9]{10,32}").min(0).max(34),
-    string("Origin").pattern(".*").min(1).max(253),
-    string("OutputPayload").min(0).max(6291456),
-    string("PackageType").values(&["Zip", "Image"]),
-    integer("ParallelizationFactor").min(1).max(10),
-    string("Pattern").pattern("[\\s\\S]*").min(0).max(4096),
-    structure("PauseDetails", &[member("PauseRequestTimestamp", 194).required(), member("Reason", 428).sensitive(), member("ExecutionTimeoutPaused", 193).required()]),
-    structure("PauseDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("ClientToken", 71), member("Reason", 428).sensitive(), member("ExecutionTimeoutPaused", 193)]),
-    structure("PauseDurableExecutionResponse", &[]),
-    string("PauseReason").min(0).max(1024),
-    integer("PerExecutionEnvironmentMaxConcurrency").min(1).max(1600),
-    structure("PolicyLengthExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true),
-    string("PolicyResourceArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_])+)?|runtime/[a-zA-Z0-9-_./]+)").min(0).max(512),
-    integer("PositiveInteger").min(1),
-    structure("PreconditionFailedException", &[member("Type", 549), member("message", 549)]).error(412, "", true),
-    string("Principal").pattern("[^\\s]+").min(0).max(2048),
-    string("PrincipalOrgID").pattern("o-[a-z0-9]{10,32}").min(12).max(34),
-    structure("PropagateTags", &[member("Mode", 438), member("ExplicitTags", 437)]),
-    map("PropagateTagsExplicitTagsMap", 555, 558).min(0).max(40),
-    string("PropagateTagsMode").values(&["None", "Explicit"]),
-    list("ProvisionedConcurrencyConfigList", 440),
-    structure("ProvisionedConcurrencyConfigListItem", &[member("FunctionArn", 205), member("RequestedProvisionedConcurrentExecutions", 432), member("AvailableProvisionedConcurrentExecutions", 403), member("AllocatedProvisionedConcurrentExecutions", 403), member("Status", 442), member("StatusReason", 549), member("LastModified", 570)]),
-    structure("ProvisionedConcurrencyConfigNotFoundException", &[member("Type", 549), member("message", 549)]).error(404, "", true),
-    string("ProvisionedConcurrencyStatusEnum").values(&["IN_PROGRESS", "READY", "FAILED"]),
-    structure("ProvisionedPollerConfig", &[member("MinimumPollers", 397), member("MaximumPollers", 390), member("PollerGroupName", 444)]),
-    string("ProvisionedPollerGroupName").pattern("[a-zA-Z0-9-_]*").min(0).max(128),
-    structure("PublicPolicyException", &[member("Type", 549), member("Message", 549)]).error(400, "", true),
-    structure("PublishLayerVersionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("Description", 123), member("Content", 334).required(), member("CompatibleArchitectures", 85), member("CompatibleRuntimes", 86), member("LicenseInfo", 342)]),
-    structure("PublishLayerVersionResponse", &[member("Content", 335), member("LayerArn", 327), member("LayerVersionArn", 333), member("Description", 123), member("CreatedDate", 570), member("Version", 336), member("CompatibleArchitectures", 85), member("CompatibleRuntimes", 86), member("LicenseInfo", 342)]),
-    structure("PublishVersionRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("CodeSha256", 549), member("Description", 123), member("RevisionId", 549), member("PublishTo", 229)]),
-    string("PublishedFunctionQualifier").pattern("(\\$LATEST\\.PUBLISHED|[0-9]+)").min(1).max(128),
-    structure("PutFunctionCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).required(), member("FunctionName", 400).at(Location::Uri).required()]),
-    structure("PutFunctionCodeSigningConfigResponse", &[member("CodeSigningConfigArn", 76).required(), member("FunctionName", 214).required()]),
-    structure("PutFunctionConcurrencyRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("ReservedConcurrentExecutions", 473).required()]),
-    structure("PutFunctionEventInvokeConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("MaximumRetryAttempts", 392), member("MaximumEventAgeInSeconds", 389), member("DestinationConfig", 125)]),
-    structure("PutFunctionRecursionConfigRequest", &[member("FunctionName", 582).at(Location::Uri).required(), member("RecursiveLoop", 468).required()]),
-    structure("PutFunctionRecursionConfigResponse", &[member("RecursiveLoop", 468)]),
-    structure("PutFunctionScalingConfigRequest", &[member("FunctionName", 582).at(Location::Uri).required(), member("Qualifier", 449).at(Location::Query).required(), member("FunctionScalingConfig", 220)]),
-    structure("PutFunctionScalingConfigResponse", &[member("FunctionState", 537)]),
-    structure("PutProvisionedConcurrencyConfigRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Qualifier", 464).at(Location::Query).required(), member("ProvisionedConcurrentExecutions", 432).required()]),
-    structure("PutProvisionedConcurrencyConfigResponse", &[member("RequestedProvisionedConcurrentExecutions", 432), member("AllocatedProvisionedConcurrentExecutions", 403), member("AvailableProvisionedConcurrentExecutions", 403), member("Status", 442), member("StatusReason", 549), member("LastModified", 570)]),
-    structure("PutResourcePolicyRequest", &[member("ResourceArn", 431).at(Location::Uri).required(), member("Policy", 480).required(), member("RevisionId", 488)]),
-    structure("PutResourcePolicyResponse", &[member("Policy", 480), member("RevisionId", 488)]),
-    structure("PutRuntimeManagementConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("UpdateRuntimeOn", 597).required(), member("RuntimeVersionArn", 492)]),
-    structure("PutRuntimeManagementConfigResponse", &[member("UpdateRuntimeOn", 597).required(), member("FunctionArn", 205).required(), member("RuntimeVersionArn", 492)]),
-    string("Qualifier").pattern("(|[a-zA-Z0-9$_-]+)").min(1).max(128),
-    string("Queue").pattern("[\\s\\S]*").min(1).max(1000),
-    list("Queues", 465).min(1).max(1),
-    structure("RecursiveInvocationException", &[member("Type", 549), member("Message", 549)]).error(400, "", true),
-    string("RecursiveLoop").values(&["Allow", "Terminate"]),
-    structure("RemoveLayerVersionPermissionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required(), member("StatementId", 540).at(Location::Uri).required(), member("RevisionId", 549).at(Location::Query)]),
-    structure("RemovePermissionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("StatementId", 401).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("RevisionId", 549).at(Location::Query)]),
-    boolean("ReplayChildren"),
-    structure("RequestTooLargeException", &[member("Type", 549), member("message", 549)]).error(413, "", true),
-    integer("ReservedConcurrentExecutions").min(0),
-    structure("ResolvedS3Object", &[member("S3Bucket", 496), member("S3Key", 501), member("S3ObjectVersion", 503)]),
-    string("ResourceArn").pattern("(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()").min(0).max(10000),
-    structure("ResourceConflictException", &[member("Type", 549), member("message", 549)]).error(409, "", true),
-    structure("ResourceInUseException", &[member("Type", 549), member("Message", 549)]).error(400, "", true),
-    structure("ResourceNotFoundException", &[member("Type", 549), member("Message", 549)]).error(404, "", true),
-    structure("ResourceNotReadyException", &[member("Type", 549), member("message", 549)]).error(502, "", false),
-    string("ResourcePolicy").pattern("[\\s\\S]+").min(1).max(20480),
-    string("ResponseStreamingInvocationType").values(&["RequestResponse", "DryRun"]),
-    structure("ResumeDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("ClientToken", 71), member("Reason", 484).sensitive()]),
-    structure("ResumeDurableExecutionResponse", &[]),
-    string("ResumeReason").min(0).max(1024),
-    integer("RetentionPeriodInDays").min(1).max(90),
-    structure("RetryDetails", &[member("CurrentAttempt", 25), member("NextAttemptDelaySeconds", 133)]),
-    boolean("ReverseOrder"),
-    string("RevisionId").pattern("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").min(36).max(36),
-    string("RoleArn").pattern("arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+").min(0).max(10000),
-    string("Runtime").values(&["nodejs", "nodejs4.3", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x", "nodejs16.x", "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "java8", "java8.al2", "java11", "java17", "java21", "java25", "python2.7", "python3.6", "python3.7", "python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1", "dotnet6", "dotnet8", "dotnet10", "nodejs4.3-edge", "go1.x", "ruby2.5", "ruby2.7", "ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "provided", "provided.al2", "provided.al2023", "nodejs26.x", "python3.15", "java8.al2023", "java11.al2023", "java17.al2023", "custom"]),
-    structure("RuntimeAliasDeletedException", &[member("Type", 549), member("message", 549)]).error(409, "", true),
-    string("RuntimeVersionArn").pattern("((arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}::runtime:.+)|(arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:runtime/[A-Za-z0-9_.-]{1,128}/version/[A-Za-z0-9_.-]{1,128}))").min(26).max(2048),
-    structure("RuntimeVersionConfig", &[member("RuntimeVersionArn", 492), member("Error", 495)]),
-    structure("RuntimeVersionDeletedException", &[member("Type", 549), member("message", 549)]).error(409, "", true),
-    structure("RuntimeVersionError", &[member("ErrorCode", 549), member("Message", 517).sensitive()]),
-    string("S3Bucket").pattern("[0-9A-Za-z\\.\\-_]*(?<!\\.)").min(3).max(63),
-    structure("S3FilesConfig", &[member("DirectS3Read", 126)]),
-    structure("S3FilesMountConnectivityException", &[member("Type", 549), member("Message", 549)]).error(408, "", true),
-    structure("S3FilesMountFailureException", &[member("Type", 549), member("Message", 549)]).error(403, "", true),
-    structure("S3FilesMountTimeoutException", &[member("Type", 549), member("Message", 549)]).error(408, "", true),
-    string("S3Key").pattern(".*").min(1).max(1024),
-    string("S3ObjectStorageMode").values(&["COPY", "REFERENCE"]),
-    string("S3ObjectVersion").pattern(".*").min(1).max(1024),
-    structure("ScalingConfig", &[member("MaximumConcurrency", 388)]),
-    string("SchemaRegistryEventRecordFormat").values(&["JSON", "SOURCE"]),
-    string("SchemaRegistryUri").pattern("[a-zA-Z0-9-\\/*:_+=.@-]*").min(1).max(10000),
-    string("SecurityGroupId").pattern("sg-[0-9a-zA-Z]*").min(0).max(1024),
-    list("SecurityGroupIds", 507).min(0).max(5),
-    structure("SelfManagedEventSource", &[member("Endpoints", 147)]),
-    structure("SelfManagedKafkaEventSourceConfig", &[member("ConsumerGroupId", 580), member("SchemaRegistryConfig", 318), member("ConsumptionMode", 314)]),
-    structure("SendDurableExecutionCallbackFailureRequest", &[member("CallbackId", 34).at(Location::Uri).required(), member("Error", 158)]).payload("Error"),
-    structure("SendDurableExecutionCallbackFailureResponse", &[]),
-    structure("SendDurableExecutionCallbackHeartbeatRequest", &[member("CallbackId", 34).at(Location::Uri).required()]),
-    structure("SendDurableExecutionCallbackHeartbeatResponse", &[]),
-    structure("SendDurableExecutionCallbackSuccessRequest", &[member("CallbackId", 34).at(Location::Uri).required(), member("Result", 27).sensitive()]).payload("Result"),
-    structure("SendDurableExecutionCallbackSuccessResponse", &[]),
-    string("SensitiveString"),
-    string("SensitiveStringOnServerOnly").min(0).max(10000),
-    structure("SerializedRequestEntityTooLargeException", &[member("Type", 549), member("message", 549)]).error(413, "", true),
-    structure("ServiceException", &[member("Type", 549), member("Message", 549)]).error(500, "", false),
-    structure("ServiceQuotaExceededException", &[member("Type", 549), member("Message", 549)]).error(402, "", true),
-    list("SigningProfileVersionArns", 24).min(1).max(20),
-    structure("SnapStart", &[member("ApplyOn", 524)]),
-    string("SnapStartApplyOn").values(&["PublishedVersions", "None"]),
-    structure("SnapStartException", &[member("Type", 549), member("Message", 549)]).error(400, "", true),
-    structure("SnapStartNotReadyException", &[member("Type", 549), member("Message", 549)]).error(409, "", true),
-    string("SnapStartOptimizationStatus").values(&["On", "Off"]),
-    structure("SnapStartRegenerationFailureException", &[member("Type", 549), member("Message", 549)]).error(409, "", true),
-    structure("SnapStartResponse", &[member("ApplyOn", 524), member("OptimizationStatus", 527)]),
-    structure("SnapStartTimeoutException", &[member("Type", 549), member("Message", 549)]).error(408, "", true),
-    structure("SourceAccessConfiguration", &[member("Type", 533), member("URI", 580)]),
-    list("SourceAccessConfigurations", 531).min(0).max(23),
-    string("SourceAccessType").values(&["BASIC_AUTH", "VPC_SUBNET", "VPC_SECURITY_GROUP", "SASL_SCRAM_512_AUTH", "SASL_SCRAM_256_AUTH", "VIRTUAL_HOST", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE", "OAUTHBEARER_AUTH", "OAUTHBEARER_SCOPE", "OAUTHBEARER_AUDIENCE", "OAUTHBEARER_LOGICAL_CLUSTER", "OAUTHBEARER_IDENTITY_POOL", "IAM_AUTH", "IAM_OAUTHBEARER_AUTH"]),
-    string("SourceOwner").pattern("\\d{12}").min(0).max(12),
-    list("StackTraceEntries", 536),
-    string("StackTraceEntry"),
-    string("State").values(&["Pending", "Active", "Inactive", "Failed", "Deactivating", "Deactivated", "ActiveNonInvocable", "Deleting"]),
-    string("StateReason"),
-    string("StateReasonCode").values(&["Idle", "Creating", "Restoring", "EniLimitExceeded", "InsufficientRolePermissions", "InvalidConfiguration", "InternalError", "SubnetOutOfIPAddresses", "InvalidSubnet", "InvalidSecurityGroup", "ImageDeleted", "ImageAccessDenied", "InvalidImage", "KMSKeyAccessDenied", "KMSKeyNotFound", "InvalidStateKMSKey", "DisabledKMSKey", "EFSIOError", "EFSMountConnectivityError", "EFSMountFailure", "EFSMountTimeout", "InvalidRuntime", "InvalidZipFileException", "FunctionError", "ServiceQuotaExceededException", "VcpuLimitExceeded", "CapacityProviderScalingLimitExceeded", "InsufficientCapacity", "EC2RequestLimitExceeded", "FunctionError.InitTimeout", "FunctionError.RuntimeInitError", "FunctionError.ExtensionInitError", "FunctionError.InvalidEntryPoint", "FunctionError.InvalidWorkingDirectory", "FunctionError.PermissionDenied", "FunctionError.TooManyExtensions", "FunctionError.InitResourceExhausted", "DisallowedByVpcEncryptionControl", "DrainingDurableExecutions", "IncompatibleAcceleratorInstanceTypes", "DependencyError"]),
-    string("StatementId").pattern("([a-zA-Z0-9-_]+)").min(1).max(100),
-    structure("StepDetails", &[member("Attempt", 25), member("NextAttemptTimestamp", 194), member("Result", 412).sensitive(), member("Error", 158)]),
-    structure("StepFailedDetails", &[member("Error", 161).required(), member("RetryDetails", 486).required()]),
-    structure("StepOptions", &[member("NextAttemptDelaySeconds", 544)]),
-    integer("StepOptionsNextAttemptDelaySecondsInteger").min(1).max(31622400),
-    structure("StepStartedDetails", &[]),
-    structure("StepSucceededDetails", &[member("Result", 165).required(), member("RetryDetails", 486).required()]),
-    structure("StopDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("Error", 158)]).payload("Error"),
-    structure("StopDurableExecutionResponse", &[member("StopTimestamp", 194).required()]),
-    string("String"),
-    list("StringList", 549).min(0).max(1500),
-    structure("SubnetIPAddressLimitReachedException", &[member("Type", 549), member("Message", 549)]).error(502, "", false),
-    string("SubnetId").pattern("subnet-[0-9a-z]*").min(0).max(1024),
-    list("SubnetIds", 552).min(0).max(16),
-    string("SystemLogLevel").values(&["DEBUG", "INFO", "WARN"]),
-    string("TagKey").pattern("([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)").min(1).max(128),
-    list("TagKeyList", 555),
-    structure("TagResourceRequest", &[member("Resource", 559).at(Location::Uri).required(), member("Tags", 560).required()]),
-    string("TagValue").pattern("([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)").min(0).max(256),
-    string("TaggableResource").pattern("arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|(capacity-provider|network-connector):[a-zA-Z0-9-_]{1,64})").min(1).max(10000),
-    map("Tags", 555, 558),
-    structure("TagsError", &[member("ErrorCode", 562).required(), member("Message", 563).required()]),
-    string("TagsErrorCode").pattern("[A-Za-z]+Exception").min(10).max(21),
-    string("TagsErrorMessage").pattern(".*").min(84).max(1000),
-    structure("TargetTrackingScalingPolicy", &[member("PredefinedMetricType", 50).required(), member("TargetValue", 396).required()]),
-    structure("TenancyConfig", &[member("TenantIsolationMode", 567).required()]),
-    string("TenantId").pattern("[a-zA-Z0-9\\._:\\/=+\\-@ ]+").min(1).max(256),
-    string("TenantIsolationMode").values(&["PER_TENANT"]),
-    string("ThrottleReason").values(&["ConcurrentInvocationLimitExceeded", "FunctionInvocationRateLimitExceeded", "ReservedFunctionConcurrentInvocationLimitExceeded", "ReservedFunctionInvocationRateLimitExceeded", "CallerRateLimitExceeded", "ConcurrentSnapshotCreateLimitExceeded"]),
-    integer("Timeout").min(1).max(5400),
-    string("Timestamp").pattern(".*").min(0).max(100),
-    structure("TooManyRequestsException", &[member("retryAfterSeconds", 549).at(Location::Header).named("Retry-After"), member("Type", 549), member("message", 549), member("Reason", 568)]).error(429, "", true),
-    string("Topic").pattern("[^.]([a-zA-Z0-9\\-_.]+)").min(1).max(249),
-    list("Topics", 572).min(1).max(1),
-    structure("TraceHeader", &[member("XAmznTraceId", 611)]),
-    structure("TracingConfig", &[member("Mode", 577)]),
-    structure("TracingConfigResponse", &[member("Mode", 577)]),
-    string("TracingMode").values(&["Active", "PassThrough"]),
-    boolean("Truncated"),
-    integer("TumblingWindowInSeconds").min(0).max(900),
-    string("URI").pattern("[ a-zA-Z0-9-\\/*:_+=.@-]*").min(1).max(200),
-    string("UUIDString").min(36).max(36),
-    string("UnqualifiedFunctionName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)").min(1).max(140),
-    integer("UnreservedConcurrentExecutions").min(0),
-    structure("UnsupportedMediaTypeException", &[member("Type", 549), member("message", 549)]).error(415, "", true),
-    structure("UntagResourceRequest", &[member("Resource", 559).at(Location::Uri).required(), member("TagKeys", 556).at(Location::Query).named("tagKeys").required()]),
-    structure("UpdateAliasRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Name", 11).at(Location::Uri).required(), member("FunctionVersion", 599), member("Description", 123), member("RoutingConfig", 15), member("RevisionId", 549)]),
-    structure("UpdateCapacityProviderRequest", &[member("CapacityProviderName", 48).at(Location::Uri).required(), member("CapacityProviderScalingConfig", 51), member("PropagateTags", 436), member("TelemetryConfig", 57)]),
-    structure("UpdateCapacityProviderResponse", &[member("CapacityProvider", 42).required()]),
-    structure("UpdateCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).at(Location::Uri).required(), member("Description", 123), member("AllowedPublishers", 19), member("CodeSigningPolicies", 80)]),
-    structure("UpdateCodeSigningConfigResponse", &[member("CodeSigningConfig", 75).required()]),
-    structure("UpdateEventSourceMappingRequest", &[member("UUID", 581).at(Location::Uri).required(), member("FunctionName", 400), member("Enabled", 143), member("BatchSize", 26), member("FilterCriteria", 199), member("KMSKeyArn", 311), member("MetricsConfig", 172), member("LoggingConfig", 169), member("ScalingConfig", 504), member("MaximumBatchingWindowInSeconds", 387), member("ParallelizationFactor", 423), member("DestinationConfig", 125), member("MaximumRecordAgeInSeconds", 391), member("BisectBatchOnFunctionError", 28), member("MaximumRetryAttempts", 393), member("TumblingWindowInSeconds", 579), member("SourceAccessConfigurations", 532), member("FunctionResponseTypes", 216), member("AmazonManagedKafkaEventSourceConfig", 20), member("SelfManagedKafkaEventSourceConfig", 510), member("DocumentDBEventSourceConfig", 127), member("ProvisionedPollerConfig", 443)]),
-    structure("UpdateFunctionCodeRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("ZipFile", 29).sensitive(), member("S3Bucket", 496), member("S3Key", 501), member("S3ObjectVersion", 503), member("S3ObjectStorageMode", 502), member("ImageUri", 549), member("Architectures", 23), member("Publish", 31), member("PublishTo", 229), member("DryRun", 31), member("RevisionId", 549), member("SourceKMSKeyArn", 311)]),
-    structure("UpdateFunctionConfigurationRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Role", 489), member("Handler", 274), member("Description", 123), member("Timeout", 569), member("MemorySize", 394), member("VpcConfig", 600), member("Environment", 148), member("Runtime", 490), member("DeadLetterConfig", 105), member("KMSKeyArn", 311), member("TracingConfig", 575), member("RevisionId", 549), member("Layers", 328), member("FileSystemConfigs", 197), member("ImageConfig", 278), member("EphemeralStorage", 154), member("SnapStart", 523), member("LoggingConfig", 377), member("CapacityProviderConfig", 44), member("DurableConfig", 128), member("RuntimeConfig", 219), member("AcceleratorConfig", 0)]),
-    structure("UpdateFunctionEventInvokeConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("MaximumRetryAttempts", 392), member("MaximumEventAgeInSeconds", 389), member("DestinationConfig", 125)]),
-    structure("UpdateFunctionUrlConfigRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Qualifier", 227).at(Location::Query), member("AuthType", 223), member("Cors", 93), member("InvokeMode", 300)]),
-    structure("UpdateFunctionUrlConfigResponse", &[member("FunctionUrl", 222).required(), member("FunctionArn", 205).required(), member("AuthType", 223).required(), member("Cors", 93), member("CreationTime", 570).required(), member("LastModifiedTime", 570).required(), member("InvokeMode", 300)]),
-    string("UpdateRuntimeOn").values(&["Auto", "Manual", "FunctionUpdate"]),
-    string("Version").pattern("(\\$LATEST|[0-9]+)").min(1).max(1024),
-    string("VersionWithLatestPublished").pattern("(\\$LATEST(\\.PUBLISHED)?|[0-9]+)").min(1).max(1024),
-    structure("VpcConfig", &[member("SubnetIds", 553), member("SecurityGroupIds", 508), member("Ipv6AllowedForDualStack", 404)]),
-    structure("VpcConfigResponse", &[member("SubnetIds", 553), member("SecurityGroupIds", 508), member("VpcId", 602), member("Ipv6AllowedForDualStack", 404)]),
-    string("VpcId"),
-    structure("WaitCancelledDetails", &[member("Error", 161)]),
-    structure("WaitDetails", &[member("ScheduledEndTimestamp", 194)]),
-    structure("WaitOptions", &[member("WaitSeconds", 606)]),
-    integer("WaitOptionsWaitSecondsInteger").min(1).max(31622400),
-    structure("WaitStartedDetails", &[member("Duration", 133).required(), member("ScheduledEndTimestamp", 194).required()]),
-    structure("WaitSucceededDetails", &[member("Duration", 133)]),
-    double("Weight").min(0).max(1),
-    string("WorkingDirectory").min(0).max(1000),
-    string("XAmznTraceId").min(0).max(8192),
-];
+// A constant a shape, because rustc's time grows with the square of the calls in a constant.
+#[rustfmt::skip]
+const S0: Shape = structure("AcceleratorConfig", &[member("AcceleratorMemorySize", 1).required()]);
+#[rustfmt::skip]
+const S1: Shape = integer("AcceleratorMemoryGB");
+#[rustfmt::skip]
+const S2: Shape = structure("AccountLimit", &[member("TotalCodeSize", 378), member("CodeSizeUnzipped", 378), member("CodeSizeZipped", 378), member("ConcurrentExecutions", 286), member("UnreservedConcurrentExecutions", 583)]);
+#[rustfmt::skip]
+const S3: Shape = structure("AccountUsage", &[member("TotalCodeSize", 378), member("FunctionCount", 378)]);
+#[rustfmt::skip]
+const S4: Shape = string("Action").pattern("(lambda:[*]|lambda:[a-zA-Z]+|[*])").min(0).max(10000);
+#[rustfmt::skip]
+const S5: Shape = structure("AddLayerVersionPermissionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required(), member("StatementId", 540).required(), member("Action", 331).required(), member("Principal", 332).required(), member("OrganizationId", 419), member("RevisionId", 549).at(Location::Query)]);
+#[rustfmt::skip]
+const S6: Shape = structure("AddLayerVersionPermissionResponse", &[member("Statement", 549), member("RevisionId", 549)]);
+#[rustfmt::skip]
+const S7: Shape = structure("AddPermissionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("StatementId", 540).required(), member("Action", 4).required(), member("Principal", 434).required(), member("SourceArn", 24), member("FunctionUrlAuthType", 223), member("InvokedViaFunctionUrl", 306), member("SourceAccount", 534), member("EventSourceToken", 176), member("Qualifier", 405).at(Location::Query), member("RevisionId", 549), member("PrincipalOrgID", 435)]);
+#[rustfmt::skip]
+const S8: Shape = structure("AddPermissionResponse", &[member("Statement", 549)]);
+#[rustfmt::skip]
+const S9: Shape = string("AdditionalVersion").pattern("[0-9]+").min(1).max(1024);
+#[rustfmt::skip]
+const S10: Shape = map("AdditionalVersionWeights", 9, 609);
+#[rustfmt::skip]
+const S11: Shape = string("Alias").pattern("(?!^[0-9]+$)([a-zA-Z0-9-_]+)").min(1).max(128);
+#[rustfmt::skip]
+const S12: Shape = structure("AliasConfiguration", &[member("AliasArn", 205), member("Name", 11), member("FunctionVersion", 598), member("Description", 123), member("RoutingConfig", 15), member("RevisionId", 549)]);
+#[rustfmt::skip]
+const S13: Shape = structure("AliasLimitExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S14: Shape = list("AliasList", 12);
+#[rustfmt::skip]
+const S15: Shape = structure("AliasRoutingConfiguration", &[member("AdditionalVersionWeights", 10)]);
+#[rustfmt::skip]
+const S16: Shape = boolean("AllowCredentials");
+#[rustfmt::skip]
+const S17: Shape = list("AllowMethodsList", 395).min(0).max(6);
+#[rustfmt::skip]
+const S18: Shape = list("AllowOriginsList", 420).min(0).max(100);
+#[rustfmt::skip]
+const S19: Shape = structure("AllowedPublishers", &[member("SigningProfileVersionArns", 522).required()]);
+#[rustfmt::skip]
+const S20: Shape = structure("AmazonManagedKafkaEventSourceConfig", &[member("ConsumerGroupId", 580), member("SchemaRegistryConfig", 318)]);
+#[rustfmt::skip]
+const S21: Shape = string("ApplicationLogLevel").values(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]);
+#[rustfmt::skip]
+const S22: Shape = string("Architecture").values(&["x86_64", "arm64"]);
+#[rustfmt::skip]
+const S23: Shape = list("ArchitecturesList", 22).min(1).max(1);
+#[rustfmt::skip]
+const S24: Shape = string("Arn").pattern("arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)").min(0).max(10000);
+#[rustfmt::skip]
+const S25: Shape = integer("AttemptCount").min(0);
+#[rustfmt::skip]
+const S26: Shape = integer("BatchSize").min(1).max(10000);
+#[rustfmt::skip]
+const S27: Shape = blob("BinaryOperationPayload").min(0).max(1048576);
+#[rustfmt::skip]
+const S28: Shape = boolean("BisectBatchOnFunctionError");
+#[rustfmt::skip]
+const S29: Shape = blob("Blob");
+#[rustfmt::skip]
+const S30: Shape = blob("BlobStream").streaming();
+#[rustfmt::skip]
+const S31: Shape = boolean("Boolean");
+#[rustfmt::skip]
+const S32: Shape = structure("CallbackDetails", &[member("CallbackId", 34), member("Result", 412).sensitive(), member("Error", 158)]);
+#[rustfmt::skip]
+const S33: Shape = structure("CallbackFailedDetails", &[member("Error", 161).required()]);
+#[rustfmt::skip]
+const S34: Shape = string("CallbackId").pattern("[A-Za-z0-9+/]+={0,2}").min(1).max(1024);
+#[rustfmt::skip]
+const S35: Shape = structure("CallbackOptions", &[member("TimeoutSeconds", 37), member("HeartbeatTimeoutSeconds", 36)]);
+#[rustfmt::skip]
+const S36: Shape = integer("CallbackOptionsHeartbeatTimeoutSecondsInteger").min(0).max(99999999);
+#[rustfmt::skip]
+const S37: Shape = integer("CallbackOptionsTimeoutSecondsInteger").min(0).max(99999999);
+#[rustfmt::skip]
+const S38: Shape = structure("CallbackStartedDetails", &[member("CallbackId", 34).required(), member("HeartbeatTimeout", 133), member("Timeout", 133)]);
+#[rustfmt::skip]
+const S39: Shape = structure("CallbackSucceededDetails", &[member("Result", 165).required()]);
+#[rustfmt::skip]
+const S40: Shape = structure("CallbackTimedOutDetails", &[member("Error", 161).required()]);
+#[rustfmt::skip]
+const S41: Shape = structure("CallbackTimeoutException", &[member("Type", 549), member("Message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S42: Shape = structure("CapacityProvider", &[member("CapacityProviderArn", 43).required(), member("State", 55).required(), member("VpcConfig", 58).required(), member("PermissionsConfig", 49).required(), member("InstanceRequirements", 283), member("CapacityProviderScalingConfig", 51), member("KmsKeyArn", 311), member("LastModified", 570), member("PropagateTags", 436), member("TelemetryConfig", 57)]);
+#[rustfmt::skip]
+const S43: Shape = string("CapacityProviderArn").pattern("arn:aws[a-zA-Z-]*:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:capacity-provider:[a-zA-Z0-9-_]+").min(1).max(140);
+#[rustfmt::skip]
+const S44: Shape = structure("CapacityProviderConfig", &[member("LambdaManagedInstancesCapacityProviderConfig", 322).required()]);
+#[rustfmt::skip]
+const S45: Shape = structure("CapacityProviderLimitExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S46: Shape = structure("CapacityProviderLoggingConfig", &[member("SystemLogLevel", 554), member("LogGroup", 375)]);
+#[rustfmt::skip]
+const S47: Shape = integer("CapacityProviderMaxVCpuCount").min(2).max(15000);
+#[rustfmt::skip]
+const S48: Shape = string("CapacityProviderName").pattern("(arn:aws[a-zA-Z-]*:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:capacity-provider:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+").min(1).max(140);
+#[rustfmt::skip]
+const S49: Shape = structure("CapacityProviderPermissionsConfig", &[member("CapacityProviderOperatorRoleArn", 489).required()]);
+#[rustfmt::skip]
+const S50: Shape = string("CapacityProviderPredefinedMetricType").values(&["LambdaCapacityProviderAverageCPUUtilization", "LambdaCapacityProviderAverageGPUUtilization"]);
+#[rustfmt::skip]
+const S51: Shape = structure("CapacityProviderScalingConfig", &[member("MaxVCpuCount", 47), member("ScalingMode", 52), member("ScalingPolicies", 53)]);
+#[rustfmt::skip]
+const S52: Shape = string("CapacityProviderScalingMode").values(&["Auto", "Manual"]);
+#[rustfmt::skip]
+const S53: Shape = list("CapacityProviderScalingPoliciesList", 564).min(1).max(10);
+#[rustfmt::skip]
+const S54: Shape = list("CapacityProviderSecurityGroupIds", 507).min(0).max(5);
+#[rustfmt::skip]
+const S55: Shape = string("CapacityProviderState").values(&["Pending", "Active", "Failed", "Deleting"]);
+#[rustfmt::skip]
+const S56: Shape = list("CapacityProviderSubnetIds", 552).min(1).max(16);
+#[rustfmt::skip]
+const S57: Shape = structure("CapacityProviderTelemetryConfig", &[member("LoggingConfig", 46)]);
+#[rustfmt::skip]
+const S58: Shape = structure("CapacityProviderVpcConfig", &[member("SubnetIds", 56).required(), member("SecurityGroupIds", 54).required()]);
+#[rustfmt::skip]
+const S59: Shape = list("CapacityProvidersList", 42).min(0).max(50);
+#[rustfmt::skip]
+const S60: Shape = structure("ChainedInvokeDetails", &[member("Result", 412).sensitive(), member("Error", 158)]);
+#[rustfmt::skip]
+const S61: Shape = structure("ChainedInvokeFailedDetails", &[member("Error", 161).required()]);
+#[rustfmt::skip]
+const S62: Shape = structure("ChainedInvokeOptions", &[member("FunctionName", 400).required(), member("TenantId", 566), member("XAmznTraceId", 611)]);
+#[rustfmt::skip]
+const S63: Shape = structure("ChainedInvokeStartedDetails", &[member("FunctionName", 400).required(), member("TenantId", 566), member("Input", 163), member("ExecutedVersion", 599), member("DurableExecutionArn", 130)]);
+#[rustfmt::skip]
+const S64: Shape = structure("ChainedInvokeStoppedDetails", &[member("Error", 161).required()]);
+#[rustfmt::skip]
+const S65: Shape = structure("ChainedInvokeSucceededDetails", &[member("Result", 165).required()]);
+#[rustfmt::skip]
+const S66: Shape = structure("ChainedInvokeTimedOutDetails", &[member("Error", 161).required()]);
+#[rustfmt::skip]
+const S67: Shape = structure("CheckpointDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("CheckpointToken", 69).required(), member("Updates", 417), member("ClientToken", 71)]);
+#[rustfmt::skip]
+const S68: Shape = structure("CheckpointDurableExecutionResponse", &[member("CheckpointToken", 69), member("NewExecutionState", 70).required()]);
+#[rustfmt::skip]
+const S69: Shape = string("CheckpointToken").pattern("[A-Za-z0-9+/]+={0,2}").min(1).max(2048);
+#[rustfmt::skip]
+const S70: Shape = structure("CheckpointUpdatedExecutionState", &[member("Operations", 418), member("NextMarker", 549)]);
+#[rustfmt::skip]
+const S71: Shape = string("ClientToken").pattern("[\\x21-\\x7E]+").min(1).max(64);
+#[rustfmt::skip]
+const S72: Shape = structure("CodeArtifactUserDeletedException", &[member("Type", 549), member("message", 549)]).error(409, "", true);
+#[rustfmt::skip]
+const S73: Shape = structure("CodeArtifactUserFailedException", &[member("Type", 549), member("message", 549)]).error(409, "", true);
+#[rustfmt::skip]
+const S74: Shape = structure("CodeArtifactUserPendingException", &[member("Type", 549), member("message", 549)]).error(409, "", true);
+#[rustfmt::skip]
+const S75: Shape = structure("CodeSigningConfig", &[member("CodeSigningConfigId", 77).required(), member("CodeSigningConfigArn", 76).required(), member("Description", 123), member("AllowedPublishers", 19).required(), member("CodeSigningPolicies", 80).required(), member("LastModified", 570).required()]);
+#[rustfmt::skip]
+const S76: Shape = string("CodeSigningConfigArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:code-signing-config:csc-[a-z0-9]{17}").min(0).max(200);
+#[rustfmt::skip]
+const S77: Shape = string("CodeSigningConfigId").pattern("csc-[a-zA-Z0-9-_\\.]{17}");
+#[rustfmt::skip]
+const S78: Shape = list("CodeSigningConfigList", 75);
+#[rustfmt::skip]
+const S79: Shape = structure("CodeSigningConfigNotFoundException", &[member("Type", 549), member("Message", 549)]).error(404, "", true);
+#[rustfmt::skip]
+const S80: Shape = structure("CodeSigningPolicies", &[member("UntrustedArtifactOnDeployment", 81)]);
+#[rustfmt::skip]
+const S81: Shape = string("CodeSigningPolicy").values(&["Warn", "Enforce"]);
+#[rustfmt::skip]
+const S82: Shape = structure("CodeStorageExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S83: Shape = structure("CodeVerificationFailedException", &[member("Type", 549), member("Message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S84: Shape = string("CollectionName").pattern("(^(?!(system\\x2e)))(^[_a-zA-Z0-9])([^$]*)").min(1).max(57);
+#[rustfmt::skip]
+const S85: Shape = list("CompatibleArchitectures", 22).min(0).max(2);
+#[rustfmt::skip]
+const S86: Shape = list("CompatibleRuntimes", 490).min(0).max(15);
+#[rustfmt::skip]
+const S87: Shape = structure("Concurrency", &[member("ReservedConcurrentExecutions", 473)]);
+#[rustfmt::skip]
+const S88: Shape = structure("ContextDetails", &[member("ReplayChildren", 471), member("Result", 412).sensitive(), member("Error", 158)]);
+#[rustfmt::skip]
+const S89: Shape = structure("ContextFailedDetails", &[member("Error", 161).required()]);
+#[rustfmt::skip]
+const S90: Shape = structure("ContextOptions", &[member("ReplayChildren", 471)]);
+#[rustfmt::skip]
+const S91: Shape = structure("ContextStartedDetails", &[]);
+#[rustfmt::skip]
+const S92: Shape = structure("ContextSucceededDetails", &[member("Result", 165).required()]);
+#[rustfmt::skip]
+const S93: Shape = structure("Cors", &[member("AllowCredentials", 16), member("AllowHeaders", 276), member("AllowMethods", 17), member("AllowOrigins", 18), member("ExposeHeaders", 276), member("MaxAge", 380)]);
+#[rustfmt::skip]
+const S94: Shape = structure("CreateAliasRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Name", 11).required(), member("FunctionVersion", 599).required(), member("Description", 123), member("RoutingConfig", 15)]);
+#[rustfmt::skip]
+const S95: Shape = structure("CreateCapacityProviderRequest", &[member("CapacityProviderName", 48).required(), member("VpcConfig", 58).required(), member("PermissionsConfig", 49).required(), member("InstanceRequirements", 283), member("CapacityProviderScalingConfig", 51), member("KmsKeyArn", 312), member("Tags", 560), member("PropagateTags", 436), member("TelemetryConfig", 57)]);
+#[rustfmt::skip]
+const S96: Shape = structure("CreateCapacityProviderResponse", &[member("CapacityProvider", 42).required()]);
+#[rustfmt::skip]
+const S97: Shape = structure("CreateCodeSigningConfigRequest", &[member("Description", 123), member("AllowedPublishers", 19).required(), member("CodeSigningPolicies", 80), member("Tags", 560)]);
+#[rustfmt::skip]
+const S98: Shape = structure("CreateCodeSigningConfigResponse", &[member("CodeSigningConfig", 75).required()]);
+#[rustfmt::skip]
+const S99: Shape = structure("CreateEventSourceMappingRequest", &[member("EventSourceArn", 24), member("FunctionName", 400).required(), member("Enabled", 143), member("BatchSize", 26), member("FilterCriteria", 199), member("KMSKeyArn", 311), member("MetricsConfig", 172), member("LoggingConfig", 169), member("ScalingConfig", 504), member("MaximumBatchingWindowInSeconds", 387), member("ParallelizationFactor", 423), member("StartingPosition", 175), member("StartingPositionTimestamp", 104), member("DestinationConfig", 125), member("MaximumRecordAgeInSeconds", 391), member("BisectBatchOnFunctionError", 28), member("MaximumRetryAttempts", 393), member("Tags", 560), member("TumblingWindowInSeconds", 579), member("Topics", 573), member("Queues", 466), member("SourceAccessConfigurations", 532), member("SelfManagedEventSource", 509), member("FunctionResponseTypes", 216), member("AmazonManagedKafkaEventSourceConfig", 20), member("SelfManagedKafkaEventSourceConfig", 510), member("DocumentDBEventSourceConfig", 127), member("ProvisionedPollerConfig", 443)]);
+#[rustfmt::skip]
+const S100: Shape = structure("CreateFunctionRequest", &[member("FunctionName", 214).required(), member("Runtime", 490), member("Role", 489).required(), member("Handler", 274), member("Code", 207).required(), member("Description", 123), member("Timeout", 569), member("MemorySize", 394), member("Publish", 31), member("PublishTo", 229), member("VpcConfig", 600), member("PackageType", 422), member("DeadLetterConfig", 105), member("Environment", 148), member("KMSKeyArn", 311), member("TracingConfig", 575), member("Tags", 560), member("Layers", 328), member("FileSystemConfigs", 197), member("CodeSigningConfigArn", 76), member("ImageConfig", 278), member("Architectures", 23), member("EphemeralStorage", 154), member("SnapStart", 523), member("LoggingConfig", 377), member("TenancyConfig", 565), member("CapacityProviderConfig", 44), member("DurableConfig", 128), member("RuntimeConfig", 219), member("AcceleratorConfig", 0)]);
+#[rustfmt::skip]
+const S101: Shape = structure("CreateFunctionUrlConfigRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Qualifier", 227).at(Location::Query), member("AuthType", 223).required(), member("Cors", 93), member("InvokeMode", 300)]);
+#[rustfmt::skip]
+const S102: Shape = structure("CreateFunctionUrlConfigResponse", &[member("FunctionUrl", 222).required(), member("FunctionArn", 205).required(), member("AuthType", 223).required(), member("Cors", 93), member("CreationTime", 570).required(), member("InvokeMode", 300)]);
+#[rustfmt::skip]
+const S103: Shape = string("DatabaseName").pattern("[^ /\\.$\\x22]*").min(1).max(63);
+#[rustfmt::skip]
+const S104: Shape = timestamp("Date");
+#[rustfmt::skip]
+const S105: Shape = structure("DeadLetterConfig", &[member("TargetArn", 475)]);
+#[rustfmt::skip]
+const S106: Shape = structure("DeleteAliasRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Name", 11).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S107: Shape = structure("DeleteCapacityProviderRequest", &[member("CapacityProviderName", 48).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S108: Shape = structure("DeleteCapacityProviderResponse", &[member("CapacityProvider", 42).required()]);
+#[rustfmt::skip]
+const S109: Shape = structure("DeleteCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S110: Shape = structure("DeleteCodeSigningConfigResponse", &[]);
+#[rustfmt::skip]
+const S111: Shape = structure("DeleteDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S112: Shape = structure("DeleteDurableExecutionResponse", &[member("DeletionRequestTimestamp", 194).required()]);
+#[rustfmt::skip]
+const S113: Shape = structure("DeleteEventSourceMappingRequest", &[member("UUID", 581).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S114: Shape = structure("DeleteFunctionCodeSigningConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S115: Shape = structure("DeleteFunctionConcurrencyRequest", &[member("FunctionName", 214).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S116: Shape = structure("DeleteFunctionEventInvokeConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]);
+#[rustfmt::skip]
+const S117: Shape = structure("DeleteFunctionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]);
+#[rustfmt::skip]
+const S118: Shape = structure("DeleteFunctionResponse", &[member("StatusCode", 286).at(Location::StatusCode)]);
+#[rustfmt::skip]
+const S119: Shape = structure("DeleteFunctionUrlConfigRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Qualifier", 227).at(Location::Query)]);
+#[rustfmt::skip]
+const S120: Shape = structure("DeleteLayerVersionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S121: Shape = structure("DeleteProvisionedConcurrencyConfigRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Qualifier", 464).at(Location::Query).required()]);
+#[rustfmt::skip]
+const S122: Shape = structure("DeleteResourcePolicyRequest", &[member("ResourceArn", 431).at(Location::Uri).required(), member("RevisionId", 488).at(Location::Query)]);
+#[rustfmt::skip]
+const S123: Shape = string("Description").min(0).max(256);
+#[rustfmt::skip]
+const S124: Shape = string("DestinationArn").pattern("$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)").min(0).max(350);
+#[rustfmt::skip]
+const S125: Shape = structure("DestinationConfig", &[member("OnSuccess", 407), member("OnFailure", 406)]);
+#[rustfmt::skip]
+const S126: Shape = string("DirectS3Read").values(&["ENABLED", "DISABLED", "AUTO"]);
+#[rustfmt::skip]
+const S127: Shape = structure("DocumentDBEventSourceConfig", &[member("DatabaseName", 103), member("CollectionName", 84), member("FullDocument", 204)]);
+#[rustfmt::skip]
+const S128: Shape = structure("DurableConfig", &[member("KMSKeyArn", 311), member("RetentionPeriodInDays", 485), member("ExecutionTimeout", 192)]);
+#[rustfmt::skip]
+const S129: Shape = structure("DurableExecutionAlreadyStartedException", &[member("Type", 549), member("Message", 549)]).error(409, "", true);
+#[rustfmt::skip]
+const S130: Shape = string("DurableExecutionArn").pattern("arn:([a-zA-Z0-9-]+):lambda:([a-zA-Z0-9-]+):(\\d{12}):function:([a-zA-Z0-9_-]+):(\\$LATEST(?:\\.PUBLISHED)?|[0-9]+)/durable-execution/([a-zA-Z0-9_-]+)/([a-zA-Z0-9_-]+)").min(1).max(1024);
+#[rustfmt::skip]
+const S131: Shape = string("DurableExecutionName").pattern("[a-zA-Z0-9-_]+").min(1).max(64);
+#[rustfmt::skip]
+const S132: Shape = list("DurableExecutions", 179);
+#[rustfmt::skip]
+const S133: Shape = integer("DurationSeconds").min(0);
+#[rustfmt::skip]
+const S134: Shape = structure("EC2AccessDeniedException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S135: Shape = structure("EC2ThrottledException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S136: Shape = structure("EC2UnexpectedException", &[member("Type", 549), member("Message", 549), member("EC2ErrorCode", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S137: Shape = structure("EFSIOException", &[member("Type", 549), member("Message", 549)]).error(410, "", true);
+#[rustfmt::skip]
+const S138: Shape = structure("EFSMountConnectivityException", &[member("Type", 549), member("Message", 549)]).error(408, "", true);
+#[rustfmt::skip]
+const S139: Shape = structure("EFSMountFailureException", &[member("Type", 549), member("Message", 549)]).error(403, "", true);
+#[rustfmt::skip]
+const S140: Shape = structure("EFSMountTimeoutException", &[member("Type", 549), member("Message", 549)]).error(408, "", true);
+#[rustfmt::skip]
+const S141: Shape = structure("ENILimitReachedException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S142: Shape = structure("ENINotReadyException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S143: Shape = boolean("Enabled");
+#[rustfmt::skip]
+const S144: Shape = string("EndPointType").values(&["KAFKA_BOOTSTRAP_SERVERS"]);
+#[rustfmt::skip]
+const S145: Shape = string("Endpoint").pattern("(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9\\-]*[a-zA-Z0-9])\\.)*([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9\\-]*[A-Za-z0-9]):[0-9]{1,5}").min(1).max(300);
+#[rustfmt::skip]
+const S146: Shape = list("EndpointLists", 145).min(1).max(10);
+#[rustfmt::skip]
+const S147: Shape = map("Endpoints", 144, 146).min(1).max(2);
+#[rustfmt::skip]
+const S148: Shape = structure("Environment", &[member("Variables", 153).sensitive()]);
+#[rustfmt::skip]
+const S149: Shape = structure("EnvironmentError", &[member("ErrorCode", 549), member("Message", 517).sensitive()]);
+#[rustfmt::skip]
+const S150: Shape = structure("EnvironmentResponse", &[member("Variables", 153).sensitive(), member("Error", 149)]);
+#[rustfmt::skip]
+const S151: Shape = string("EnvironmentVariableName").pattern("[a-zA-Z]([a-zA-Z0-9_])+");
+#[rustfmt::skip]
+const S152: Shape = string("EnvironmentVariableValue");
+#[rustfmt::skip]
+const S153: Shape = map("EnvironmentVariables", 151, 152);
+#[rustfmt::skip]
+const S154: Shape = structure("EphemeralStorage", &[member("Size", 155).required()]);
+#[rustfmt::skip]
+const S155: Shape = integer("EphemeralStorageSize").min(512).max(32768);
+#[rustfmt::skip]
+const S156: Shape = string("ErrorData");
+#[rustfmt::skip]
+const S157: Shape = string("ErrorMessage");
+#[rustfmt::skip]
+const S158: Shape = structure("ErrorObject", &[member("ErrorMessage", 157).sensitive(), member("ErrorType", 159).sensitive(), member("ErrorData", 156).sensitive(), member("StackTrace", 535).sensitive()]);
+#[rustfmt::skip]
+const S159: Shape = string("ErrorType");
+#[rustfmt::skip]
+const S160: Shape = structure("Event", &[member("EventType", 177), member("SubType", 414), member("EventId", 162), member("Id", 410), member("Name", 411), member("EventTimestamp", 194), member("ParentId", 410), member("ExecutionStartedDetails", 186), member("ExecutionSucceededDetails", 190), member("ExecutionFailedDetails", 183), member("ExecutionTimedOutDetails", 191), member("ExecutionStoppedDetails", 189), member("ContextStartedDetails", 91), member("ContextSucceededDetails", 92), member("ContextFailedDetails", 89), member("WaitStartedDetails", 607), member("WaitSucceededDetails", 608), member("WaitCancelledDetails", 603), member("StepStartedDetails", 545), member("StepSucceededDetails", 546), member("StepFailedDetails", 542), member("ChainedInvokeStartedDetails", 63), member("ChainedInvokeSucceededDetails", 65), member("ChainedInvokeFailedDetails", 61), member("ChainedInvokeTimedOutDetails", 66), member("ChainedInvokeStoppedDetails", 64), member("CallbackStartedDetails", 38), member("CallbackSucceededDetails", 39), member("CallbackFailedDetails", 33), member("CallbackTimedOutDetails", 40), member("InvocationCompletedDetails", 294), member("ExecutionPausedDetails", 184), member("ExecutionResumedDetails", 185)]);
+#[rustfmt::skip]
+const S161: Shape = structure("EventError", &[member("Payload", 158), member("Truncated", 578)]);
+#[rustfmt::skip]
+const S162: Shape = integer("EventId").min(1);
+#[rustfmt::skip]
+const S163: Shape = structure("EventInput", &[member("Payload", 282).sensitive(), member("Truncated", 578)]);
+#[rustfmt::skip]
+const S164: Shape = structure("EventPauseReason", &[member("Payload", 428).sensitive(), member("Truncated", 578)]);
+#[rustfmt::skip]
+const S165: Shape = structure("EventResult", &[member("Payload", 412).sensitive(), member("Truncated", 578)]);
+#[rustfmt::skip]
+const S166: Shape = structure("EventResumeReason", &[member("Payload", 484).sensitive(), member("Truncated", 578)]);
+#[rustfmt::skip]
+const S167: Shape = string("EventSourceMappingArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}").min(85).max(120);
+#[rustfmt::skip]
+const S168: Shape = structure("EventSourceMappingConfiguration", &[member("UUID", 581), member("StartingPosition", 175), member("StartingPositionTimestamp", 104), member("BatchSize", 26), member("MaximumBatchingWindowInSeconds", 387), member("ParallelizationFactor", 423), member("EventSourceArn", 24), member("FilterCriteria", 199), member("FilterCriteriaError", 200), member("KMSKeyArn", 311), member("MetricsConfig", 172), member("LoggingConfig", 169), member("ScalingConfig", 504), member("FunctionArn", 205), member("LastModified", 104), member("LastProcessingResult", 549), member("State", 549), member("StateTransitionReason", 549), member("DestinationConfig", 125), member("Topics", 573), member("Queues", 466), member("SourceAccessConfigurations", 532), member("SelfManagedEventSource", 509), member("MaximumRecordAgeInSeconds", 391), member("BisectBatchOnFunctionError", 28), member("MaximumRetryAttempts", 393), member("TumblingWindowInSeconds", 579), member("FunctionResponseTypes", 216), member("AmazonManagedKafkaEventSourceConfig", 20), member("SelfManagedKafkaEventSourceConfig", 510), member("DocumentDBEventSourceConfig", 127), member("EventSourceMappingArn", 167), member("ProvisionedPollerConfig", 443)]);
+#[rustfmt::skip]
+const S169: Shape = structure("EventSourceMappingLoggingConfig", &[member("SystemLogLevel", 173)]);
+#[rustfmt::skip]
+const S170: Shape = string("EventSourceMappingMetric").values(&["EventCount", "ErrorCount", "KafkaMetrics"]);
+#[rustfmt::skip]
+const S171: Shape = list("EventSourceMappingMetricList", 170).min(0).max(3);
+#[rustfmt::skip]
+const S172: Shape = structure("EventSourceMappingMetricsConfig", &[member("Metrics", 171)]);
+#[rustfmt::skip]
+const S173: Shape = string("EventSourceMappingSystemLogLevel").values(&["DEBUG", "INFO", "WARN"]);
+#[rustfmt::skip]
+const S174: Shape = list("EventSourceMappingsList", 168);
+#[rustfmt::skip]
+const S175: Shape = string("EventSourcePosition").values(&["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]);
+#[rustfmt::skip]
+const S176: Shape = string("EventSourceToken").pattern("[a-zA-Z0-9._\\-]+").min(0).max(256);
+#[rustfmt::skip]
+const S177: Shape = string("EventType").values(&["ExecutionStarted", "ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "ExecutionStopped", "ContextStarted", "ContextSucceeded", "ContextFailed", "WaitStarted", "WaitSucceeded", "WaitCancelled", "StepStarted", "StepSucceeded", "StepFailed", "ChainedInvokeStarted", "ChainedInvokeSucceeded", "ChainedInvokeFailed", "ChainedInvokeTimedOut", "ChainedInvokeStopped", "CallbackStarted", "CallbackSucceeded", "CallbackFailed", "CallbackTimedOut", "InvocationCompleted", "ExecutionPaused", "ExecutionResumed"]);
+#[rustfmt::skip]
+const S178: Shape = list("Events", 160);
+#[rustfmt::skip]
+const S179: Shape = structure("Execution", &[member("DurableExecutionArn", 130).required(), member("DurableExecutionName", 131).required(), member("FunctionArn", 399).required(), member("Status", 187).required(), member("StartTimestamp", 194).required(), member("EndTimestamp", 194), member("KMSKeyArn", 311)]);
+#[rustfmt::skip]
+const S180: Shape = boolean("ExecutionDataIncluded");
+#[rustfmt::skip]
+const S181: Shape = structure("ExecutionDetails", &[member("InputPayload", 282).sensitive()]);
+#[rustfmt::skip]
+const S182: Shape = double("ExecutionEnvironmentMemoryGiBPerVCpu").min(2).max(8);
+#[rustfmt::skip]
+const S183: Shape = structure("ExecutionFailedDetails", &[member("Error", 161).required()]);
+#[rustfmt::skip]
+const S184: Shape = structure("ExecutionPausedDetails", &[member("PauseRequestTimestamp", 194).required(), member("Reason", 164), member("ExecutionTimeoutPaused", 193).required()]);
+#[rustfmt::skip]
+const S185: Shape = structure("ExecutionResumedDetails", &[member("ResumeRequestTimestamp", 194).required(), member("Reason", 166)]);
+#[rustfmt::skip]
+const S186: Shape = structure("ExecutionStartedDetails", &[member("Input", 163).required(), member("ExecutionTimeout", 133).required()]);
+#[rustfmt::skip]
+const S187: Shape = string("ExecutionStatus").values(&["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING", "PAUSING", "PAUSED"]);
+#[rustfmt::skip]
+const S188: Shape = list("ExecutionStatusList", 187).min(1).max(10);
+#[rustfmt::skip]
+const S189: Shape = structure("ExecutionStoppedDetails", &[member("Error", 161).required()]);
+#[rustfmt::skip]
+const S190: Shape = structure("ExecutionSucceededDetails", &[member("Result", 165).required()]);
+#[rustfmt::skip]
+const S191: Shape = structure("ExecutionTimedOutDetails", &[member("Error", 161)]);
+#[rustfmt::skip]
+const S192: Shape = integer("ExecutionTimeout").min(1).max(31622400);
+#[rustfmt::skip]
+const S193: Shape = boolean("ExecutionTimeoutPaused");
+#[rustfmt::skip]
+const S194: Shape = timestamp("ExecutionTimestamp");
+#[rustfmt::skip]
+const S195: Shape = string("FileSystemArn").pattern("arn:aws[a-zA-Z-]*:elasticfilesystem:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:access-point/fsap-[a-f0-9]{17}$|^arn:aws[-a-z]*:s3files:[0-9a-z-:]+:file-system/fs-[0-9a-f]{17,40}/access-point/fsap-[0-9a-f]{17,40}").min(0).max(256);
+#[rustfmt::skip]
+const S196: Shape = structure("FileSystemConfig", &[member("Arn", 195).required(), member("LocalMountPath", 373).required(), member("S3FilesConfig", 497)]);
+#[rustfmt::skip]
+const S197: Shape = list("FileSystemConfigList", 196).min(0).max(1);
+#[rustfmt::skip]
+const S198: Shape = structure("Filter", &[member("Pattern", 424)]);
+#[rustfmt::skip]
+const S199: Shape = structure("FilterCriteria", &[member("Filters", 203)]);
+#[rustfmt::skip]
+const S200: Shape = structure("FilterCriteriaError", &[member("ErrorCode", 201), member("Message", 202)]);
+#[rustfmt::skip]
+const S201: Shape = string("FilterCriteriaErrorCode").pattern("[A-Za-z]+Exception").min(10).max(50);
+#[rustfmt::skip]
+const S202: Shape = string("FilterCriteriaErrorMessage").pattern(".*").min(10).max(2048);
+#[rustfmt::skip]
+const S203: Shape = list("FilterList", 198);
+#[rustfmt::skip]
+const S204: Shape = string("FullDocument").values(&["UpdateLookup", "Default"]);
+#[rustfmt::skip]
+const S205: Shape = string("FunctionArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?").min(0).max(10000);
+#[rustfmt::skip]
+const S206: Shape = list("FunctionArnList", 205);
+#[rustfmt::skip]
+const S207: Shape = structure("FunctionCode", &[member("ZipFile", 29).sensitive(), member("S3Bucket", 496), member("S3Key", 501), member("S3ObjectVersion", 503), member("S3ObjectStorageMode", 502), member("ImageUri", 549), member("SourceKMSKeyArn", 311)]);
+#[rustfmt::skip]
+const S208: Shape = structure("FunctionCodeLocation", &[member("RepositoryType", 549), member("Location", 518), member("ImageUri", 549), member("ResolvedImageUri", 549), member("ResolvedS3Object", 474), member("SourceKMSKeyArn", 311), member("Error", 209)]);
+#[rustfmt::skip]
+const S209: Shape = structure("FunctionCodeLocationError", &[member("ErrorCode", 549), member("Message", 517).sensitive()]);
+#[rustfmt::skip]
+const S210: Shape = structure("FunctionConfiguration", &[member("FunctionName", 400), member("FunctionArn", 399), member("Runtime", 490), member("Role", 489), member("Handler", 274), member("CodeSize", 378), member("Description", 123), member("Timeout", 569), member("MemorySize", 394), member("LastModified", 570), member("CodeSha256", 549), member("Version", 598), member("VpcConfig", 601), member("DeadLetterConfig", 105), member("Environment", 150), member("KMSKeyArn", 311), member("TracingConfig", 576), member("MasterArn", 205), member("RevisionId", 549), member("Layers", 341), member("State", 537), member("StateReason", 538), member("StateReasonCode", 539), member("LastUpdateStatus", 323), member("LastUpdateStatusReason", 324), member("LastUpdateStatusReasonCode", 325), member("FileSystemConfigs", 197), member("SigningProfileVersionArn", 24), member("SigningJobArn", 24), member("PackageType", 422), member("ImageConfigResponse", 280), member("Architectures", 23), member("EphemeralStorage", 154), member("SnapStart", 529), member("RuntimeVersionConfig", 493), member("LoggingConfig", 377), member("TenancyConfig", 565), member("CapacityProviderConfig", 44), member("ConfigSha256", 549), member("DurableConfig", 128), member("RuntimeConfig", 219), member("AcceleratorConfig", 0)]);
+#[rustfmt::skip]
+const S211: Shape = structure("FunctionEventInvokeConfig", &[member("LastModified", 104), member("FunctionArn", 205), member("MaximumRetryAttempts", 392), member("MaximumEventAgeInSeconds", 389), member("DestinationConfig", 125)]);
+#[rustfmt::skip]
+const S212: Shape = list("FunctionEventInvokeConfigList", 211);
+#[rustfmt::skip]
+const S213: Shape = list("FunctionList", 210);
+#[rustfmt::skip]
+const S214: Shape = string("FunctionName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?").min(1).max(140);
+#[rustfmt::skip]
+const S215: Shape = string("FunctionResponseType").values(&["ReportBatchItemFailures"]);
+#[rustfmt::skip]
+const S216: Shape = list("FunctionResponseTypeList", 215).min(0).max(1);
+#[rustfmt::skip]
+const S217: Shape = string("FunctionRuntimeAlias").min(1).max(128);
+#[rustfmt::skip]
+const S218: Shape = string("FunctionRuntimeArn").pattern("arn:[a-z-]+:lambda:[a-z0-9-]+:\\d{12}:runtime/.+").min(48).max(2048);
+#[rustfmt::skip]
+const S219: Shape = structure("FunctionRuntimeConfig", &[member("RuntimeArn", 218).required(), member("RuntimeAlias", 217).required()]);
+#[rustfmt::skip]
+const S220: Shape = structure("FunctionScalingConfig", &[member("MinExecutionEnvironments", 221), member("MaxExecutionEnvironments", 221)]);
+#[rustfmt::skip]
+const S221: Shape = integer("FunctionScalingConfigExecutionEnvironments").min(0).max(15000);
+#[rustfmt::skip]
+const S222: Shape = string("FunctionUrl").min(40).max(100);
+#[rustfmt::skip]
+const S223: Shape = string("FunctionUrlAuthType").values(&["NONE", "AWS_IAM"]);
+#[rustfmt::skip]
+const S224: Shape = structure("FunctionUrlConfig", &[member("FunctionUrl", 222).required(), member("FunctionArn", 205).required(), member("CreationTime", 570).required(), member("LastModifiedTime", 570).required(), member("Cors", 93), member("AuthType", 223).required(), member("InvokeMode", 300)]);
+#[rustfmt::skip]
+const S225: Shape = list("FunctionUrlConfigList", 224);
+#[rustfmt::skip]
+const S226: Shape = string("FunctionUrlFunctionName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]{1,64})(:((?!\\d+$)[0-9a-zA-Z-_]+))?").min(1).max(140);
+#[rustfmt::skip]
+const S227: Shape = string("FunctionUrlQualifier").pattern("((?!^\\d+$)^[0-9a-zA-Z-_]+$)").min(1).max(128);
+#[rustfmt::skip]
+const S228: Shape = string("FunctionVersion").values(&["ALL"]);
+#[rustfmt::skip]
+const S229: Shape = string("FunctionVersionLatestPublished").values(&["LATEST_PUBLISHED"]);
+#[rustfmt::skip]
+const S230: Shape = list("FunctionVersionsByCapacityProviderList", 231).min(0).max(50);
+#[rustfmt::skip]
+const S231: Shape = structure("FunctionVersionsByCapacityProviderListItem", &[member("FunctionArn", 399).required(), member("State", 537).required()]);
+#[rustfmt::skip]
+const S232: Shape = structure("FunctionVersionsPerCapacityProviderLimitExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S233: Shape = structure("GetAccountSettingsRequest", &[]);
+#[rustfmt::skip]
+const S234: Shape = structure("GetAccountSettingsResponse", &[member("AccountLimit", 2), member("AccountUsage", 3)]);
+#[rustfmt::skip]
+const S235: Shape = structure("GetAliasRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Name", 11).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S236: Shape = structure("GetCapacityProviderRequest", &[member("CapacityProviderName", 48).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S237: Shape = structure("GetCapacityProviderResponse", &[member("CapacityProvider", 42).required()]);
+#[rustfmt::skip]
+const S238: Shape = structure("GetCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S239: Shape = structure("GetCodeSigningConfigResponse", &[member("CodeSigningConfig", 75).required()]);
+#[rustfmt::skip]
+const S240: Shape = structure("GetDurableExecutionHistoryRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("IncludeExecutionData", 281).at(Location::Query), member("MaxItems", 307).at(Location::Query), member("Marker", 549).at(Location::Query), member("ReverseOrder", 487).at(Location::Query)]);
+#[rustfmt::skip]
+const S241: Shape = structure("GetDurableExecutionHistoryResponse", &[member("Events", 178).required(), member("NextMarker", 549)]);
+#[rustfmt::skip]
+const S242: Shape = structure("GetDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("IncludeExecutionData", 281).at(Location::Query)]);
+#[rustfmt::skip]
+const S243: Shape = structure("GetDurableExecutionResponse", &[member("DurableExecutionArn", 130).required(), member("DurableExecutionName", 131).required(), member("FunctionArn", 399).required(), member("InputPayload", 282).sensitive(), member("Result", 421).sensitive(), member("Error", 158), member("StartTimestamp", 194).required(), member("Status", 187).required(), member("EndTimestamp", 194), member("Version", 599), member("TraceHeader", 574), member("ExecutionDataIncluded", 180), member("DurableConfig", 128), member("PauseDetails", 425), member("ExpectedExecutionTimeoutTimestamp", 194)]);
+#[rustfmt::skip]
+const S244: Shape = structure("GetDurableExecutionStateRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("CheckpointToken", 69).at(Location::Query).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 307).at(Location::Query)]);
+#[rustfmt::skip]
+const S245: Shape = structure("GetDurableExecutionStateResponse", &[member("Operations", 418).required(), member("NextMarker", 549)]);
+#[rustfmt::skip]
+const S246: Shape = structure("GetEventSourceMappingRequest", &[member("UUID", 581).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S247: Shape = structure("GetFunctionCodeSigningConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S248: Shape = structure("GetFunctionCodeSigningConfigResponse", &[member("CodeSigningConfigArn", 76).required(), member("FunctionName", 214).required()]);
+#[rustfmt::skip]
+const S249: Shape = structure("GetFunctionConcurrencyRequest", &[member("FunctionName", 214).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S250: Shape = structure("GetFunctionConcurrencyResponse", &[member("ReservedConcurrentExecutions", 473)]);
+#[rustfmt::skip]
+const S251: Shape = structure("GetFunctionConfigurationRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]);
+#[rustfmt::skip]
+const S252: Shape = structure("GetFunctionEventInvokeConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]);
+#[rustfmt::skip]
+const S253: Shape = structure("GetFunctionRecursionConfigRequest", &[member("FunctionName", 582).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S254: Shape = structure("GetFunctionRecursionConfigResponse", &[member("RecursiveLoop", 468)]);
+#[rustfmt::skip]
+const S255: Shape = structure("GetFunctionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]);
+#[rustfmt::skip]
+const S256: Shape = structure("GetFunctionResponse", &[member("Configuration", 210), member("Code", 208), member("Tags", 560), member("TagsError", 561), member("Concurrency", 87)]);
+#[rustfmt::skip]
+const S257: Shape = structure("GetFunctionScalingConfigRequest", &[member("FunctionName", 582).at(Location::Uri).required(), member("Qualifier", 449).at(Location::Query).required()]);
+#[rustfmt::skip]
+const S258: Shape = structure("GetFunctionScalingConfigResponse", &[member("FunctionArn", 205), member("AppliedFunctionScalingConfig", 220), member("RequestedFunctionScalingConfig", 220)]);
+#[rustfmt::skip]
+const S259: Shape = structure("GetFunctionUrlConfigRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Qualifier", 227).at(Location::Query)]);
+#[rustfmt::skip]
+const S260: Shape = structure("GetFunctionUrlConfigResponse", &[member("FunctionUrl", 222).required(), member("FunctionArn", 205).required(), member("AuthType", 223).required(), member("Cors", 93), member("CreationTime", 570).required(), member("LastModifiedTime", 570).required(), member("InvokeMode", 300)]);
+#[rustfmt::skip]
+const S261: Shape = structure("GetLayerVersionByArnRequest", &[member("Arn", 333).at(Location::Query).required()]);
+#[rustfmt::skip]
+const S262: Shape = structure("GetLayerVersionPolicyRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S263: Shape = structure("GetLayerVersionPolicyResponse", &[member("Policy", 549), member("RevisionId", 549)]);
+#[rustfmt::skip]
+const S264: Shape = structure("GetLayerVersionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S265: Shape = structure("GetLayerVersionResponse", &[member("Content", 335), member("LayerArn", 327), member("LayerVersionArn", 333), member("Description", 123), member("CreatedDate", 570), member("Version", 336), member("CompatibleArchitectures", 85), member("CompatibleRuntimes", 86), member("LicenseInfo", 342)]);
+#[rustfmt::skip]
+const S266: Shape = structure("GetPolicyRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]);
+#[rustfmt::skip]
+const S267: Shape = structure("GetPolicyResponse", &[member("Policy", 549), member("RevisionId", 549)]);
+#[rustfmt::skip]
+const S268: Shape = structure("GetProvisionedConcurrencyConfigRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Qualifier", 464).at(Location::Query).required()]);
+#[rustfmt::skip]
+const S269: Shape = structure("GetProvisionedConcurrencyConfigResponse", &[member("RequestedProvisionedConcurrentExecutions", 432), member("AvailableProvisionedConcurrentExecutions", 403), member("AllocatedProvisionedConcurrentExecutions", 403), member("Status", 442), member("StatusReason", 549), member("LastModified", 570)]);
+#[rustfmt::skip]
+const S270: Shape = structure("GetResourcePolicyRequest", &[member("ResourceArn", 431).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S271: Shape = structure("GetResourcePolicyResponse", &[member("Policy", 480), member("RevisionId", 488)]);
+#[rustfmt::skip]
+const S272: Shape = structure("GetRuntimeManagementConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query)]);
+#[rustfmt::skip]
+const S273: Shape = structure("GetRuntimeManagementConfigResponse", &[member("UpdateRuntimeOn", 597), member("FunctionArn", 399), member("RuntimeVersionArn", 492)]);
+#[rustfmt::skip]
+const S274: Shape = string("Handler").pattern("[^\\s]+").min(0).max(128);
+#[rustfmt::skip]
+const S275: Shape = string("Header").pattern(".*").min(0).max(1024);
+#[rustfmt::skip]
+const S276: Shape = list("HeadersList", 275).min(0).max(100);
+#[rustfmt::skip]
+const S277: Shape = integer("HttpStatus");
+#[rustfmt::skip]
+const S278: Shape = structure("ImageConfig", &[member("EntryPoint", 550), member("Command", 550), member("WorkingDirectory", 610)]);
+#[rustfmt::skip]
+const S279: Shape = structure("ImageConfigError", &[member("ErrorCode", 549), member("Message", 517).sensitive()]);
+#[rustfmt::skip]
+const S280: Shape = structure("ImageConfigResponse", &[member("ImageConfig", 278), member("Error", 279)]);
+#[rustfmt::skip]
+const S281: Shape = boolean("IncludeExecutionData");
+#[rustfmt::skip]
+const S282: Shape = string("InputPayload").min(0).max(6291456);
+#[rustfmt::skip]
+const S283: Shape = structure("InstanceRequirements", &[member("Architectures", 23), member("AllowedInstanceTypes", 285), member("ExcludedInstanceTypes", 285)]);
+#[rustfmt::skip]
+const S284: Shape = string("InstanceType").pattern("[a-zA-Z0-9\\.\\*\\-]+").min(1).max(30);
+#[rustfmt::skip]
+const S285: Shape = list("InstanceTypeSet", 284).min(0).max(400);
+#[rustfmt::skip]
+const S286: Shape = integer("Integer");
+#[rustfmt::skip]
+const S287: Shape = structure("InvalidCodeSignatureException", &[member("Type", 549), member("Message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S288: Shape = structure("InvalidParameterValueException", &[member("Type", 549), member("message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S289: Shape = structure("InvalidRequestContentException", &[member("Type", 549), member("message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S290: Shape = structure("InvalidRuntimeException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S291: Shape = structure("InvalidSecurityGroupIDException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S292: Shape = structure("InvalidSubnetIDException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S293: Shape = structure("InvalidZipFileException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S294: Shape = structure("InvocationCompletedDetails", &[member("StartTimestamp", 194).required(), member("EndTimestamp", 194).required(), member("RequestId", 549).required(), member("Error", 161)]);
+#[rustfmt::skip]
+const S295: Shape = structure("InvocationRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("InvocationType", 297).at(Location::Header).named("X-Amz-Invocation-Type"), member("LogType", 376).at(Location::Header).named("X-Amz-Log-Type"), member("ClientContext", 549).at(Location::Header).named("X-Amz-Client-Context"), member("DurableExecutionName", 131).at(Location::Header).named("X-Amz-Durable-Execution-Name"), member("Payload", 29).sensitive(), member("Qualifier", 405).at(Location::Query), member("TenantId", 566).at(Location::Header).named("X-Amz-Tenant-Id")]).payload("Payload");
+#[rustfmt::skip]
+const S296: Shape = structure("InvocationResponse", &[member("StatusCode", 286).at(Location::StatusCode), member("FunctionError", 549).at(Location::Header).named("X-Amz-Function-Error"), member("LogResult", 549).at(Location::Header).named("X-Amz-Log-Result"), member("Payload", 29).sensitive(), member("ExecutedVersion", 598).at(Location::Header).named("X-Amz-Executed-Version"), member("DurableExecutionArn", 130).at(Location::Header).named("X-Amz-Durable-Execution-Arn")]).payload("Payload");
+#[rustfmt::skip]
+const S297: Shape = string("InvocationType").values(&["Event", "RequestResponse", "DryRun"]);
+#[rustfmt::skip]
+const S298: Shape = structure("InvokeAsyncRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("InvokeArgs", 30).required()]).payload("InvokeArgs");
+#[rustfmt::skip]
+const S299: Shape = structure("InvokeAsyncResponse", &[member("Status", 277).at(Location::StatusCode)]);
+#[rustfmt::skip]
+const S300: Shape = string("InvokeMode").values(&["BUFFERED", "RESPONSE_STREAM"]);
+#[rustfmt::skip]
+const S301: Shape = structure("InvokeResponseStreamUpdate", &[member("Payload", 29).sensitive()]);
+#[rustfmt::skip]
+const S302: Shape = structure("InvokeWithResponseStreamCompleteEvent", &[member("ErrorCode", 549), member("ErrorDetails", 549), member("LogResult", 549)]);
+#[rustfmt::skip]
+const S303: Shape = structure("InvokeWithResponseStreamRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("LogType", 376).at(Location::Header).named("X-Amz-Log-Type"), member("ClientContext", 549).at(Location::Header).named("X-Amz-Client-Context"), member("Qualifier", 405).at(Location::Query), member("Payload", 29).sensitive(), member("TenantId", 566).at(Location::Header).named("X-Amz-Tenant-Id"), member("InvocationType", 481).at(Location::Header).named("X-Amz-Invocation-Type")]).payload("Payload");
+#[rustfmt::skip]
+const S304: Shape = structure("InvokeWithResponseStreamResponse", &[member("StatusCode", 286).at(Location::StatusCode), member("ExecutedVersion", 598).at(Location::Header).named("X-Amz-Executed-Version"), member("EventStream", 305), member("ResponseStreamContentType", 549).at(Location::Header).named("Content-Type")]).payload("EventStream");
+#[rustfmt::skip]
+const S305: Shape = structure("InvokeWithResponseStreamResponseEvent", &[member("PayloadChunk", 301), member("InvokeComplete", 302)]).event_stream();
+#[rustfmt::skip]
+const S306: Shape = boolean("InvokedViaFunctionUrl");
+#[rustfmt::skip]
+const S307: Shape = integer("ItemCount").min(0).max(1000);
+#[rustfmt::skip]
+const S308: Shape = structure("KMSAccessDeniedException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S309: Shape = structure("KMSDisabledException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S310: Shape = structure("KMSInvalidStateException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S311: Shape = string("KMSKeyArn").pattern("(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()").min(0).max(10000);
+#[rustfmt::skip]
+const S312: Shape = string("KMSKeyArnNonEmpty").pattern("arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*").min(0).max(10000);
+#[rustfmt::skip]
+const S313: Shape = structure("KMSNotFoundException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S314: Shape = string("KafkaEventSourceMappingConsumptionMode").values(&["Stream", "Queue"]);
+#[rustfmt::skip]
+const S315: Shape = structure("KafkaSchemaRegistryAccessConfig", &[member("Type", 317), member("URI", 24)]);
+#[rustfmt::skip]
+const S316: Shape = list("KafkaSchemaRegistryAccessConfigList", 315);
+#[rustfmt::skip]
+const S317: Shape = string("KafkaSchemaRegistryAuthType").values(&["BASIC_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE", "OAUTHBEARER_AUTH"]);
+#[rustfmt::skip]
+const S318: Shape = structure("KafkaSchemaRegistryConfig", &[member("SchemaRegistryURI", 506), member("EventRecordFormat", 505), member("AccessConfigs", 316), member("SchemaValidationConfigs", 321)]);
+#[rustfmt::skip]
+const S319: Shape = string("KafkaSchemaValidationAttribute").values(&["KEY", "VALUE"]);
+#[rustfmt::skip]
+const S320: Shape = structure("KafkaSchemaValidationConfig", &[member("Attribute", 319)]);
+#[rustfmt::skip]
+const S321: Shape = list("KafkaSchemaValidationConfigList", 320);
+#[rustfmt::skip]
+const S322: Shape = structure("LambdaManagedInstancesCapacityProviderConfig", &[member("CapacityProviderArn", 43).required(), member("PerExecutionEnvironmentMaxConcurrency", 429), member("ExecutionEnvironmentMemoryGiBPerVCpu", 182)]);
+#[rustfmt::skip]
+const S323: Shape = string("LastUpdateStatus").values(&["Successful", "Failed", "InProgress"]);
+#[rustfmt::skip]
+const S324: Shape = string("LastUpdateStatusReason");
+#[rustfmt::skip]
+const S325: Shape = string("LastUpdateStatusReasonCode").values(&["EniLimitExceeded", "InsufficientRolePermissions", "InvalidConfiguration", "InternalError", "SubnetOutOfIPAddresses", "InvalidSubnet", "InvalidSecurityGroup", "ImageDeleted", "ImageAccessDenied", "InvalidImage", "KMSKeyAccessDenied", "KMSKeyNotFound", "InvalidStateKMSKey", "DisabledKMSKey", "EFSIOError", "EFSMountConnectivityError", "EFSMountFailure", "EFSMountTimeout", "InvalidRuntime", "InvalidZipFileException", "FunctionError", "ServiceQuotaExceededException", "VcpuLimitExceeded", "CapacityProviderScalingLimitExceeded", "InsufficientCapacity", "EC2RequestLimitExceeded", "FunctionError.InitTimeout", "FunctionError.RuntimeInitError", "FunctionError.ExtensionInitError", "FunctionError.InvalidEntryPoint", "FunctionError.InvalidWorkingDirectory", "FunctionError.PermissionDenied", "FunctionError.TooManyExtensions", "FunctionError.InitResourceExhausted", "DisallowedByVpcEncryptionControl", "IncompatibleAcceleratorInstanceTypes", "DependencyError"]);
+#[rustfmt::skip]
+const S326: Shape = structure("Layer", &[member("Arn", 333), member("CodeSize", 378), member("SigningProfileVersionArn", 24), member("SigningJobArn", 24)]);
+#[rustfmt::skip]
+const S327: Shape = string("LayerArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+").min(1).max(2048);
+#[rustfmt::skip]
+const S328: Shape = list("LayerList", 333);
+#[rustfmt::skip]
+const S329: Shape = string("LayerName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+").min(1).max(140);
+#[rustfmt::skip]
+const S330: Shape = string("LayerNameOrArn").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]{1,140}|[a-zA-Z0-9-_]{1,140})").min(1).max(2048);
+#[rustfmt::skip]
+const S331: Shape = string("LayerPermissionAllowedAction").pattern("lambda:GetLayerVersion").min(0).max(22);
+#[rustfmt::skip]
+const S332: Shape = string("LayerPermissionAllowedPrincipal").pattern("\\d{12}|\\*|arn:(aws[a-zA-Z-]*):iam::\\d{12}:root").min(0).max(10000);
+#[rustfmt::skip]
+const S333: Shape = string("LayerVersionArn").pattern("((arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+))").min(1).max(2048);
+#[rustfmt::skip]
+const S334: Shape = structure("LayerVersionContentInput", &[member("S3Bucket", 496), member("S3Key", 501), member("S3ObjectVersion", 503), member("S3ObjectStorageMode", 502), member("ZipFile", 29).sensitive()]);
+#[rustfmt::skip]
+const S335: Shape = structure("LayerVersionContentOutput", &[member("Location", 518), member("CodeSha256", 549), member("CodeSize", 378), member("SigningProfileVersionArn", 24), member("SigningJobArn", 24), member("ResolvedS3Object", 474)]);
+#[rustfmt::skip]
+const S336: Shape = long("LayerVersionNumber");
+#[rustfmt::skip]
+const S337: Shape = list("LayerVersionsList", 338);
+#[rustfmt::skip]
+const S338: Shape = structure("LayerVersionsListItem", &[member("LayerVersionArn", 333), member("Version", 336), member("Description", 123), member("CreatedDate", 570), member("CompatibleArchitectures", 85), member("CompatibleRuntimes", 86), member("LicenseInfo", 342)]);
+#[rustfmt::skip]
+const S339: Shape = list("LayersList", 340);
+#[rustfmt::skip]
+const S340: Shape = structure("LayersListItem", &[member("LayerName", 329), member("LayerArn", 327), member("LatestMatchingVersion", 338)]);
+#[rustfmt::skip]
+const S341: Shape = list("LayersReferenceList", 326);
+#[rustfmt::skip]
+const S342: Shape = string("LicenseInfo").pattern(".*").min(0).max(512);
+#[rustfmt::skip]
+const S343: Shape = structure("ListAliasesRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("FunctionVersion", 599).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]);
+#[rustfmt::skip]
+const S344: Shape = structure("ListAliasesResponse", &[member("NextMarker", 549), member("Aliases", 14)]);
+#[rustfmt::skip]
+const S345: Shape = structure("ListCapacityProvidersRequest", &[member("State", 55).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 381).at(Location::Query)]);
+#[rustfmt::skip]
+const S346: Shape = structure("ListCapacityProvidersResponse", &[member("CapacityProviders", 59).required(), member("NextMarker", 549)]);
+#[rustfmt::skip]
+const S347: Shape = structure("ListCodeSigningConfigsRequest", &[member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]);
+#[rustfmt::skip]
+const S348: Shape = structure("ListCodeSigningConfigsResponse", &[member("NextMarker", 549), member("CodeSigningConfigs", 78)]);
+#[rustfmt::skip]
+const S349: Shape = structure("ListDurableExecutionsByFunctionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("DurableExecutionName", 131).at(Location::Query), member("Statuses", 188).at(Location::Query), member("StartedAfter", 194).at(Location::Query), member("StartedBefore", 194).at(Location::Query), member("ReverseOrder", 487).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 307).at(Location::Query)]);
+#[rustfmt::skip]
+const S350: Shape = structure("ListDurableExecutionsByFunctionResponse", &[member("DurableExecutions", 132), member("NextMarker", 549)]);
+#[rustfmt::skip]
+const S351: Shape = structure("ListEventSourceMappingsRequest", &[member("EventSourceArn", 24).at(Location::Query), member("FunctionName", 400).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]);
+#[rustfmt::skip]
+const S352: Shape = structure("ListEventSourceMappingsResponse", &[member("NextMarker", 549), member("EventSourceMappings", 174)]);
+#[rustfmt::skip]
+const S353: Shape = structure("ListFunctionEventInvokeConfigsRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 382).at(Location::Query)]);
+#[rustfmt::skip]
+const S354: Shape = structure("ListFunctionEventInvokeConfigsResponse", &[member("FunctionEventInvokeConfigs", 212), member("NextMarker", 549)]);
+#[rustfmt::skip]
+const S355: Shape = structure("ListFunctionUrlConfigsRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 383).at(Location::Query)]);
+#[rustfmt::skip]
+const S356: Shape = structure("ListFunctionUrlConfigsResponse", &[member("FunctionUrlConfigs", 225).required(), member("NextMarker", 549)]);
+#[rustfmt::skip]
+const S357: Shape = structure("ListFunctionVersionsByCapacityProviderRequest", &[member("CapacityProviderName", 48).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 381).at(Location::Query)]);
+#[rustfmt::skip]
+const S358: Shape = structure("ListFunctionVersionsByCapacityProviderResponse", &[member("CapacityProviderArn", 43).required(), member("FunctionVersions", 230).required(), member("NextMarker", 549)]);
+#[rustfmt::skip]
+const S359: Shape = structure("ListFunctionsByCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]);
+#[rustfmt::skip]
+const S360: Shape = structure("ListFunctionsByCodeSigningConfigResponse", &[member("NextMarker", 549), member("FunctionArns", 206)]);
+#[rustfmt::skip]
+const S361: Shape = structure("ListFunctionsRequest", &[member("MasterRegion", 379).at(Location::Query), member("FunctionVersion", 228).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]);
+#[rustfmt::skip]
+const S362: Shape = structure("ListFunctionsResponse", &[member("NextMarker", 549), member("Functions", 213)]);
+#[rustfmt::skip]
+const S363: Shape = structure("ListLayerVersionsRequest", &[member("CompatibleArchitecture", 22).at(Location::Query), member("CompatibleRuntime", 490).at(Location::Query), member("LayerName", 330).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 384).at(Location::Query)]);
+#[rustfmt::skip]
+const S364: Shape = structure("ListLayerVersionsResponse", &[member("NextMarker", 549), member("LayerVersions", 337)]);
+#[rustfmt::skip]
+const S365: Shape = structure("ListLayersRequest", &[member("CompatibleArchitecture", 22).at(Location::Query), member("CompatibleRuntime", 490).at(Location::Query), member("Marker", 549).at(Location::Query), member("MaxItems", 384).at(Location::Query)]);
+#[rustfmt::skip]
+const S366: Shape = structure("ListLayersResponse", &[member("NextMarker", 549), member("Layers", 339)]);
+#[rustfmt::skip]
+const S367: Shape = structure("ListProvisionedConcurrencyConfigsRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 386).at(Location::Query)]);
+#[rustfmt::skip]
+const S368: Shape = structure("ListProvisionedConcurrencyConfigsResponse", &[member("ProvisionedConcurrencyConfigs", 439), member("NextMarker", 549)]);
+#[rustfmt::skip]
+const S369: Shape = structure("ListTagsRequest", &[member("Resource", 559).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S370: Shape = structure("ListTagsResponse", &[member("Tags", 560)]);
+#[rustfmt::skip]
+const S371: Shape = structure("ListVersionsByFunctionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Marker", 549).at(Location::Query), member("MaxItems", 385).at(Location::Query)]);
+#[rustfmt::skip]
+const S372: Shape = structure("ListVersionsByFunctionResponse", &[member("NextMarker", 549), member("Versions", 213)]);
+#[rustfmt::skip]
+const S373: Shape = string("LocalMountPath").pattern("/mnt/[a-zA-Z0-9-_.]+").min(0).max(160);
+#[rustfmt::skip]
+const S374: Shape = string("LogFormat").values(&["JSON", "Text"]);
+#[rustfmt::skip]
+const S375: Shape = string("LogGroup").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(512);
+#[rustfmt::skip]
+const S376: Shape = string("LogType").values(&["None", "Tail"]);
+#[rustfmt::skip]
+const S377: Shape = structure("LoggingConfig", &[member("LogFormat", 374), member("ApplicationLogLevel", 21), member("SystemLogLevel", 554), member("LogGroup", 375)]);
+#[rustfmt::skip]
+const S378: Shape = long("Long");
+#[rustfmt::skip]
+const S379: Shape = string("MasterRegion").pattern("ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}").min(1).max(50);
+#[rustfmt::skip]
+const S380: Shape = integer("MaxAge").min(0).max(86400);
+#[rustfmt::skip]
+const S381: Shape = integer("MaxFiftyListItems").min(1).max(50);
+#[rustfmt::skip]
+const S382: Shape = integer("MaxFunctionEventInvokeConfigListItems").min(1).max(50);
+#[rustfmt::skip]
+const S383: Shape = integer("MaxItems").min(1).max(50);
+#[rustfmt::skip]
+const S384: Shape = integer("MaxLayerListItems").min(1).max(50);
+#[rustfmt::skip]
+const S385: Shape = integer("MaxListItems").min(1).max(10000);
+#[rustfmt::skip]
+const S386: Shape = integer("MaxProvisionedConcurrencyConfigListItems").min(1).max(50);
+#[rustfmt::skip]
+const S387: Shape = integer("MaximumBatchingWindowInSeconds").min(0).max(300);
+#[rustfmt::skip]
+const S388: Shape = integer("MaximumConcurrency").min(2).max(1000);
+#[rustfmt::skip]
+const S389: Shape = integer("MaximumEventAgeInSeconds").min(60).max(21600);
+#[rustfmt::skip]
+const S390: Shape = integer("MaximumNumberOfPollers").min(1).max(10000);
+#[rustfmt::skip]
+const S391: Shape = integer("MaximumRecordAgeInSeconds").min(-1).max(604800);
+#[rustfmt::skip]
+const S392: Shape = integer("MaximumRetryAttempts").min(0).max(2);
+#[rustfmt::skip]
+const S393: Shape = integer("MaximumRetryAttemptsEventSourceMapping").min(-1).max(10000);
+#[rustfmt::skip]
+const S394: Shape = integer("MemorySize").min(128).max(32768);
+#[rustfmt::skip]
+const S395: Shape = string("Method").pattern(".*").min(0).max(6);
+#[rustfmt::skip]
+const S396: Shape = double("MetricTargetValue").min(0).max(100);
+#[rustfmt::skip]
+const S397: Shape = integer("MinimumNumberOfPollers").min(1).max(200);
+#[rustfmt::skip]
+const S398: Shape = structure("ModeNotSupportedException", &[member("Type", 549), member("message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S399: Shape = string("NameSpacedFunctionArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:function:[a-zA-Z0-9-_\\.]+(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?").min(0).max(10000);
+#[rustfmt::skip]
+const S400: Shape = string("NamespacedFunctionName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?").min(1).max(256);
+#[rustfmt::skip]
+const S401: Shape = string("NamespacedStatementId").pattern("([a-zA-Z0-9-_.]+)").min(1).max(100);
+#[rustfmt::skip]
+const S402: Shape = structure("NoPublishedVersionException", &[member("Type", 549), member("Message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S403: Shape = integer("NonNegativeInteger").min(0);
+#[rustfmt::skip]
+const S404: Shape = boolean("NullableBoolean");
+#[rustfmt::skip]
+const S405: Shape = string("NumericLatestPublishedOrAliasQualifier").pattern("\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+").min(1).max(128);
+#[rustfmt::skip]
+const S406: Shape = structure("OnFailure", &[member("Destination", 124)]);
+#[rustfmt::skip]
+const S407: Shape = structure("OnSuccess", &[member("Destination", 124)]);
+#[rustfmt::skip]
+const S408: Shape = structure("Operation", &[member("Id", 410).required(), member("ParentId", 410), member("Name", 411), member("Type", 415).required(), member("SubType", 414), member("StartTimestamp", 194).required(), member("EndTimestamp", 194), member("Status", 413).required(), member("ExecutionDetails", 181), member("ContextDetails", 88), member("StepDetails", 541), member("WaitDetails", 604), member("CallbackDetails", 32), member("ChainedInvokeDetails", 60)]);
+#[rustfmt::skip]
+const S409: Shape = string("OperationAction").values(&["START", "SUCCEED", "FAIL", "RETRY", "CANCEL"]);
+#[rustfmt::skip]
+const S410: Shape = string("OperationId").pattern("[a-zA-Z0-9-_]+").min(1).max(64);
+#[rustfmt::skip]
+const S411: Shape = string("OperationName").pattern("[\\x20-\\x7E]+").min(1).max(256);
+#[rustfmt::skip]
+const S412: Shape = string("OperationPayload").min(0).max(6291456);
+#[rustfmt::skip]
+const S413: Shape = string("OperationStatus").values(&["STARTED", "PENDING", "READY", "SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "STOPPED"]);
+#[rustfmt::skip]
+const S414: Shape = string("OperationSubType").pattern("[a-zA-Z0-9-_]+").min(1).max(32);
+#[rustfmt::skip]
+const S415: Shape = string("OperationType").values(&["EXECUTION", "CONTEXT", "STEP", "WAIT", "CALLBACK", "CHAINED_INVOKE"]);
+#[rustfmt::skip]
+const S416: Shape = structure("OperationUpdate", &[member("Id", 410).required(), member("ParentId", 410), member("Name", 411), member("Type", 415).required(), member("SubType", 414), member("Action", 409).required(), member("Payload", 412).sensitive(), member("Error", 158), member("ContextOptions", 90), member("StepOptions", 543), member("WaitOptions", 605), member("CallbackOptions", 35), member("ChainedInvokeOptions", 62)]);
+#[rustfmt::skip]
+const S417: Shape = list("OperationUpdates", 416);
+#[rustfmt::skip]
+const S418: Shape = list("Operations", 408);
+#[rustfmt::skip]
+const S419: Shape = string("OrganizationId").pattern("o-[a-z0-9]{10,32}").min(0).max(34);
+#[rustfmt::skip]
+const S420: Shape = string("Origin").pattern(".*").min(1).max(253);
+#[rustfmt::skip]
+const S421: Shape = string("OutputPayload").min(0).max(6291456);
+#[rustfmt::skip]
+const S422: Shape = string("PackageType").values(&["Zip", "Image"]);
+#[rustfmt::skip]
+const S423: Shape = integer("ParallelizationFactor").min(1).max(10);
+#[rustfmt::skip]
+const S424: Shape = string("Pattern").pattern("[\\s\\S]*").min(0).max(4096);
+#[rustfmt::skip]
+const S425: Shape = structure("PauseDetails", &[member("PauseRequestTimestamp", 194).required(), member("Reason", 428).sensitive(), member("ExecutionTimeoutPaused", 193).required()]);
+#[rustfmt::skip]
+const S426: Shape = structure("PauseDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("ClientToken", 71), member("Reason", 428).sensitive(), member("ExecutionTimeoutPaused", 193)]);
+#[rustfmt::skip]
+const S427: Shape = structure("PauseDurableExecutionResponse", &[]);
+#[rustfmt::skip]
+const S428: Shape = string("PauseReason").min(0).max(1024);
+#[rustfmt::skip]
+const S429: Shape = integer("PerExecutionEnvironmentMaxConcurrency").min(1).max(1600);
+#[rustfmt::skip]
+const S430: Shape = structure("PolicyLengthExceededException", &[member("Type", 549), member("message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S431: Shape = string("PolicyResourceArn").pattern("arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_])+)?|runtime/[a-zA-Z0-9-_./]+)").min(0).max(512);
+#[rustfmt::skip]
+const S432: Shape = integer("PositiveInteger").min(1);
+#[rustfmt::skip]
+const S433: Shape = structure("PreconditionFailedException", &[member("Type", 549), member("message", 549)]).error(412, "", true);
+#[rustfmt::skip]
+const S434: Shape = string("Principal").pattern("[^\\s]+").min(0).max(2048);
+#[rustfmt::skip]
+const S435: Shape = string("PrincipalOrgID").pattern("o-[a-z0-9]{10,32}").min(12).max(34);
+#[rustfmt::skip]
+const S436: Shape = structure("PropagateTags", &[member("Mode", 438), member("ExplicitTags", 437)]);
+#[rustfmt::skip]
+const S437: Shape = map("PropagateTagsExplicitTagsMap", 555, 558).min(0).max(40);
+#[rustfmt::skip]
+const S438: Shape = string("PropagateTagsMode").values(&["None", "Explicit"]);
+#[rustfmt::skip]
+const S439: Shape = list("ProvisionedConcurrencyConfigList", 440);
+#[rustfmt::skip]
+const S440: Shape = structure("ProvisionedConcurrencyConfigListItem", &[member("FunctionArn", 205), member("RequestedProvisionedConcurrentExecutions", 432), member("AvailableProvisionedConcurrentExecutions", 403), member("AllocatedProvisionedConcurrentExecutions", 403), member("Status", 442), member("StatusReason", 549), member("LastModified", 570)]);
+#[rustfmt::skip]
+const S441: Shape = structure("ProvisionedConcurrencyConfigNotFoundException", &[member("Type", 549), member("message", 549)]).error(404, "", true);
+#[rustfmt::skip]
+const S442: Shape = string("ProvisionedConcurrencyStatusEnum").values(&["IN_PROGRESS", "READY", "FAILED"]);
+#[rustfmt::skip]
+const S443: Shape = structure("ProvisionedPollerConfig", &[member("MinimumPollers", 397), member("MaximumPollers", 390), member("PollerGroupName", 444)]);
+#[rustfmt::skip]
+const S444: Shape = string("ProvisionedPollerGroupName").pattern("[a-zA-Z0-9-_]*").min(0).max(128);
+#[rustfmt::skip]
+const S445: Shape = structure("PublicPolicyException", &[member("Type", 549), member("Message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S446: Shape = structure("PublishLayerVersionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("Description", 123), member("Content", 334).required(), member("CompatibleArchitectures", 85), member("CompatibleRuntimes", 86), member("LicenseInfo", 342)]);
+#[rustfmt::skip]
+const S447: Shape = structure("PublishLayerVersionResponse", &[member("Content", 335), member("LayerArn", 327), member("LayerVersionArn", 333), member("Description", 123), member("CreatedDate", 570), member("Version", 336), member("CompatibleArchitectures", 85), member("CompatibleRuntimes", 86), member("LicenseInfo", 342)]);
+#[rustfmt::skip]
+const S448: Shape = structure("PublishVersionRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("CodeSha256", 549), member("Description", 123), member("RevisionId", 549), member("PublishTo", 229)]);
+#[rustfmt::skip]
+const S449: Shape = string("PublishedFunctionQualifier").pattern("(\\$LATEST\\.PUBLISHED|[0-9]+)").min(1).max(128);
+#[rustfmt::skip]
+const S450: Shape = structure("PutFunctionCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).required(), member("FunctionName", 400).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S451: Shape = structure("PutFunctionCodeSigningConfigResponse", &[member("CodeSigningConfigArn", 76).required(), member("FunctionName", 214).required()]);
+#[rustfmt::skip]
+const S452: Shape = structure("PutFunctionConcurrencyRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("ReservedConcurrentExecutions", 473).required()]);
+#[rustfmt::skip]
+const S453: Shape = structure("PutFunctionEventInvokeConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("MaximumRetryAttempts", 392), member("MaximumEventAgeInSeconds", 389), member("DestinationConfig", 125)]);
+#[rustfmt::skip]
+const S454: Shape = structure("PutFunctionRecursionConfigRequest", &[member("FunctionName", 582).at(Location::Uri).required(), member("RecursiveLoop", 468).required()]);
+#[rustfmt::skip]
+const S455: Shape = structure("PutFunctionRecursionConfigResponse", &[member("RecursiveLoop", 468)]);
+#[rustfmt::skip]
+const S456: Shape = structure("PutFunctionScalingConfigRequest", &[member("FunctionName", 582).at(Location::Uri).required(), member("Qualifier", 449).at(Location::Query).required(), member("FunctionScalingConfig", 220)]);
+#[rustfmt::skip]
+const S457: Shape = structure("PutFunctionScalingConfigResponse", &[member("FunctionState", 537)]);
+#[rustfmt::skip]
+const S458: Shape = structure("PutProvisionedConcurrencyConfigRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Qualifier", 464).at(Location::Query).required(), member("ProvisionedConcurrentExecutions", 432).required()]);
+#[rustfmt::skip]
+const S459: Shape = structure("PutProvisionedConcurrencyConfigResponse", &[member("RequestedProvisionedConcurrentExecutions", 432), member("AllocatedProvisionedConcurrentExecutions", 403), member("AvailableProvisionedConcurrentExecutions", 403), member("Status", 442), member("StatusReason", 549), member("LastModified", 570)]);
+#[rustfmt::skip]
+const S460: Shape = structure("PutResourcePolicyRequest", &[member("ResourceArn", 431).at(Location::Uri).required(), member("Policy", 480).required(), member("RevisionId", 488)]);
+#[rustfmt::skip]
+const S461: Shape = structure("PutResourcePolicyResponse", &[member("Policy", 480), member("RevisionId", 488)]);
+#[rustfmt::skip]
+const S462: Shape = structure("PutRuntimeManagementConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("UpdateRuntimeOn", 597).required(), member("RuntimeVersionArn", 492)]);
+#[rustfmt::skip]
+const S463: Shape = structure("PutRuntimeManagementConfigResponse", &[member("UpdateRuntimeOn", 597).required(), member("FunctionArn", 205).required(), member("RuntimeVersionArn", 492)]);
+#[rustfmt::skip]
+const S464: Shape = string("Qualifier").pattern("(|[a-zA-Z0-9$_-]+)").min(1).max(128);
+#[rustfmt::skip]
+const S465: Shape = string("Queue").pattern("[\\s\\S]*").min(1).max(1000);
+#[rustfmt::skip]
+const S466: Shape = list("Queues", 465).min(1).max(1);
+#[rustfmt::skip]
+const S467: Shape = structure("RecursiveInvocationException", &[member("Type", 549), member("Message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S468: Shape = string("RecursiveLoop").values(&["Allow", "Terminate"]);
+#[rustfmt::skip]
+const S469: Shape = structure("RemoveLayerVersionPermissionRequest", &[member("LayerName", 330).at(Location::Uri).required(), member("VersionNumber", 336).at(Location::Uri).required(), member("StatementId", 540).at(Location::Uri).required(), member("RevisionId", 549).at(Location::Query)]);
+#[rustfmt::skip]
+const S470: Shape = structure("RemovePermissionRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("StatementId", 401).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("RevisionId", 549).at(Location::Query)]);
+#[rustfmt::skip]
+const S471: Shape = boolean("ReplayChildren");
+#[rustfmt::skip]
+const S472: Shape = structure("RequestTooLargeException", &[member("Type", 549), member("message", 549)]).error(413, "", true);
+#[rustfmt::skip]
+const S473: Shape = integer("ReservedConcurrentExecutions").min(0);
+#[rustfmt::skip]
+const S474: Shape = structure("ResolvedS3Object", &[member("S3Bucket", 496), member("S3Key", 501), member("S3ObjectVersion", 503)]);
+#[rustfmt::skip]
+const S475: Shape = string("ResourceArn").pattern("(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()").min(0).max(10000);
+#[rustfmt::skip]
+const S476: Shape = structure("ResourceConflictException", &[member("Type", 549), member("message", 549)]).error(409, "", true);
+#[rustfmt::skip]
+const S477: Shape = structure("ResourceInUseException", &[member("Type", 549), member("Message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S478: Shape = structure("ResourceNotFoundException", &[member("Type", 549), member("Message", 549)]).error(404, "", true);
+#[rustfmt::skip]
+const S479: Shape = structure("ResourceNotReadyException", &[member("Type", 549), member("message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S480: Shape = string("ResourcePolicy").pattern("[\\s\\S]+").min(1).max(20480);
+#[rustfmt::skip]
+const S481: Shape = string("ResponseStreamingInvocationType").values(&["RequestResponse", "DryRun"]);
+#[rustfmt::skip]
+const S482: Shape = structure("ResumeDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("ClientToken", 71), member("Reason", 484).sensitive()]);
+#[rustfmt::skip]
+const S483: Shape = structure("ResumeDurableExecutionResponse", &[]);
+#[rustfmt::skip]
+const S484: Shape = string("ResumeReason").min(0).max(1024);
+#[rustfmt::skip]
+const S485: Shape = integer("RetentionPeriodInDays").min(1).max(90);
+#[rustfmt::skip]
+const S486: Shape = structure("RetryDetails", &[member("CurrentAttempt", 25), member("NextAttemptDelaySeconds", 133)]);
+#[rustfmt::skip]
+const S487: Shape = boolean("ReverseOrder");
+#[rustfmt::skip]
+const S488: Shape = string("RevisionId").pattern("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").min(36).max(36);
+#[rustfmt::skip]
+const S489: Shape = string("RoleArn").pattern("arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+").min(0).max(10000);
+#[rustfmt::skip]
+const S490: Shape = string("Runtime").values(&["nodejs", "nodejs4.3", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x", "nodejs16.x", "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "java8", "java8.al2", "java11", "java17", "java21", "java25", "python2.7", "python3.6", "python3.7", "python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1", "dotnet6", "dotnet8", "dotnet10", "nodejs4.3-edge", "go1.x", "ruby2.5", "ruby2.7", "ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "provided", "provided.al2", "provided.al2023", "nodejs26.x", "python3.15", "java8.al2023", "java11.al2023", "java17.al2023", "custom"]);
+#[rustfmt::skip]
+const S491: Shape = structure("RuntimeAliasDeletedException", &[member("Type", 549), member("message", 549)]).error(409, "", true);
+#[rustfmt::skip]
+const S492: Shape = string("RuntimeVersionArn").pattern("((arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}::runtime:.+)|(arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:runtime/[A-Za-z0-9_.-]{1,128}/version/[A-Za-z0-9_.-]{1,128}))").min(26).max(2048);
+#[rustfmt::skip]
+const S493: Shape = structure("RuntimeVersionConfig", &[member("RuntimeVersionArn", 492), member("Error", 495)]);
+#[rustfmt::skip]
+const S494: Shape = structure("RuntimeVersionDeletedException", &[member("Type", 549), member("message", 549)]).error(409, "", true);
+#[rustfmt::skip]
+const S495: Shape = structure("RuntimeVersionError", &[member("ErrorCode", 549), member("Message", 517).sensitive()]);
+#[rustfmt::skip]
+const S496: Shape = string("S3Bucket").pattern("[0-9A-Za-z\\.\\-_]*(?<!\\.)").min(3).max(63);
+#[rustfmt::skip]
+const S497: Shape = structure("S3FilesConfig", &[member("DirectS3Read", 126)]);
+#[rustfmt::skip]
+const S498: Shape = structure("S3FilesMountConnectivityException", &[member("Type", 549), member("Message", 549)]).error(408, "", true);
+#[rustfmt::skip]
+const S499: Shape = structure("S3FilesMountFailureException", &[member("Type", 549), member("Message", 549)]).error(403, "", true);
+#[rustfmt::skip]
+const S500: Shape = structure("S3FilesMountTimeoutException", &[member("Type", 549), member("Message", 549)]).error(408, "", true);
+#[rustfmt::skip]
+const S501: Shape = string("S3Key").pattern(".*").min(1).max(1024);
+#[rustfmt::skip]
+const S502: Shape = string("S3ObjectStorageMode").values(&["COPY", "REFERENCE"]);
+#[rustfmt::skip]
+const S503: Shape = string("S3ObjectVersion").pattern(".*").min(1).max(1024);
+#[rustfmt::skip]
+const S504: Shape = structure("ScalingConfig", &[member("MaximumConcurrency", 388)]);
+#[rustfmt::skip]
+const S505: Shape = string("SchemaRegistryEventRecordFormat").values(&["JSON", "SOURCE"]);
+#[rustfmt::skip]
+const S506: Shape = string("SchemaRegistryUri").pattern("[a-zA-Z0-9-\\/*:_+=.@-]*").min(1).max(10000);
+#[rustfmt::skip]
+const S507: Shape = string("SecurityGroupId").pattern("sg-[0-9a-zA-Z]*").min(0).max(1024);
+#[rustfmt::skip]
+const S508: Shape = list("SecurityGroupIds", 507).min(0).max(5);
+#[rustfmt::skip]
+const S509: Shape = structure("SelfManagedEventSource", &[member("Endpoints", 147)]);
+#[rustfmt::skip]
+const S510: Shape = structure("SelfManagedKafkaEventSourceConfig", &[member("ConsumerGroupId", 580), member("SchemaRegistryConfig", 318), member("ConsumptionMode", 314)]);
+#[rustfmt::skip]
+const S511: Shape = structure("SendDurableExecutionCallbackFailureRequest", &[member("CallbackId", 34).at(Location::Uri).required(), member("Error", 158)]).payload("Error");
+#[rustfmt::skip]
+const S512: Shape = structure("SendDurableExecutionCallbackFailureResponse", &[]);
+#[rustfmt::skip]
+const S513: Shape = structure("SendDurableExecutionCallbackHeartbeatRequest", &[member("CallbackId", 34).at(Location::Uri).required()]);
+#[rustfmt::skip]
+const S514: Shape = structure("SendDurableExecutionCallbackHeartbeatResponse", &[]);
+#[rustfmt::skip]
+const S515: Shape = structure("SendDurableExecutionCallbackSuccessRequest", &[member("CallbackId", 34).at(Location::Uri).required(), member("Result", 27).sensitive()]).payload("Result");
+#[rustfmt::skip]
+const S516: Shape = structure("SendDurableExecutionCallbackSuccessResponse", &[]);
+#[rustfmt::skip]
+const S517: Shape = string("SensitiveString");
+#[rustfmt::skip]
+const S518: Shape = string("SensitiveStringOnServerOnly").min(0).max(10000);
+#[rustfmt::skip]
+const S519: Shape = structure("SerializedRequestEntityTooLargeException", &[member("Type", 549), member("message", 549)]).error(413, "", true);
+#[rustfmt::skip]
+const S520: Shape = structure("ServiceException", &[member("Type", 549), member("Message", 549)]).error(500, "", false);
+#[rustfmt::skip]
+const S521: Shape = structure("ServiceQuotaExceededException", &[member("Type", 549), member("Message", 549)]).error(402, "", true);
+#[rustfmt::skip]
+const S522: Shape = list("SigningProfileVersionArns", 24).min(1).max(20);
+#[rustfmt::skip]
+const S523: Shape = structure("SnapStart", &[member("ApplyOn", 524)]);
+#[rustfmt::skip]
+const S524: Shape = string("SnapStartApplyOn").values(&["PublishedVersions", "None"]);
+#[rustfmt::skip]
+const S525: Shape = structure("SnapStartException", &[member("Type", 549), member("Message", 549)]).error(400, "", true);
+#[rustfmt::skip]
+const S526: Shape = structure("SnapStartNotReadyException", &[member("Type", 549), member("Message", 549)]).error(409, "", true);
+#[rustfmt::skip]
+const S527: Shape = string("SnapStartOptimizationStatus").values(&["On", "Off"]);
+#[rustfmt::skip]
+const S528: Shape = structure("SnapStartRegenerationFailureException", &[member("Type", 549), member("Message", 549)]).error(409, "", true);
+#[rustfmt::skip]
+const S529: Shape = structure("SnapStartResponse", &[member("ApplyOn", 524), member("OptimizationStatus", 527)]);
+#[rustfmt::skip]
+const S530: Shape = structure("SnapStartTimeoutException", &[member("Type", 549), member("Message", 549)]).error(408, "", true);
+#[rustfmt::skip]
+const S531: Shape = structure("SourceAccessConfiguration", &[member("Type", 533), member("URI", 580)]);
+#[rustfmt::skip]
+const S532: Shape = list("SourceAccessConfigurations", 531).min(0).max(23);
+#[rustfmt::skip]
+const S533: Shape = string("SourceAccessType").values(&["BASIC_AUTH", "VPC_SUBNET", "VPC_SECURITY_GROUP", "SASL_SCRAM_512_AUTH", "SASL_SCRAM_256_AUTH", "VIRTUAL_HOST", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE", "OAUTHBEARER_AUTH", "OAUTHBEARER_SCOPE", "OAUTHBEARER_AUDIENCE", "OAUTHBEARER_LOGICAL_CLUSTER", "OAUTHBEARER_IDENTITY_POOL", "IAM_AUTH", "IAM_OAUTHBEARER_AUTH"]);
+#[rustfmt::skip]
+const S534: Shape = string("SourceOwner").pattern("\\d{12}").min(0).max(12);
+#[rustfmt::skip]
+const S535: Shape = list("StackTraceEntries", 536);
+#[rustfmt::skip]
+const S536: Shape = string("StackTraceEntry");
+#[rustfmt::skip]
+const S537: Shape = string("State").values(&["Pending", "Active", "Inactive", "Failed", "Deactivating", "Deactivated", "ActiveNonInvocable", "Deleting"]);
+#[rustfmt::skip]
+const S538: Shape = string("StateReason");
+#[rustfmt::skip]
+const S539: Shape = string("StateReasonCode").values(&["Idle", "Creating", "Restoring", "EniLimitExceeded", "InsufficientRolePermissions", "InvalidConfiguration", "InternalError", "SubnetOutOfIPAddresses", "InvalidSubnet", "InvalidSecurityGroup", "ImageDeleted", "ImageAccessDenied", "InvalidImage", "KMSKeyAccessDenied", "KMSKeyNotFound", "InvalidStateKMSKey", "DisabledKMSKey", "EFSIOError", "EFSMountConnectivityError", "EFSMountFailure", "EFSMountTimeout", "InvalidRuntime", "InvalidZipFileException", "FunctionError", "ServiceQuotaExceededException", "VcpuLimitExceeded", "CapacityProviderScalingLimitExceeded", "InsufficientCapacity", "EC2RequestLimitExceeded", "FunctionError.InitTimeout", "FunctionError.RuntimeInitError", "FunctionError.ExtensionInitError", "FunctionError.InvalidEntryPoint", "FunctionError.InvalidWorkingDirectory", "FunctionError.PermissionDenied", "FunctionError.TooManyExtensions", "FunctionError.InitResourceExhausted", "DisallowedByVpcEncryptionControl", "DrainingDurableExecutions", "IncompatibleAcceleratorInstanceTypes", "DependencyError"]);
+#[rustfmt::skip]
+const S540: Shape = string("StatementId").pattern("([a-zA-Z0-9-_]+)").min(1).max(100);
+#[rustfmt::skip]
+const S541: Shape = structure("StepDetails", &[member("Attempt", 25), member("NextAttemptTimestamp", 194), member("Result", 412).sensitive(), member("Error", 158)]);
+#[rustfmt::skip]
+const S542: Shape = structure("StepFailedDetails", &[member("Error", 161).required(), member("RetryDetails", 486).required()]);
+#[rustfmt::skip]
+const S543: Shape = structure("StepOptions", &[member("NextAttemptDelaySeconds", 544)]);
+#[rustfmt::skip]
+const S544: Shape = integer("StepOptionsNextAttemptDelaySecondsInteger").min(1).max(31622400);
+#[rustfmt::skip]
+const S545: Shape = structure("StepStartedDetails", &[]);
+#[rustfmt::skip]
+const S546: Shape = structure("StepSucceededDetails", &[member("Result", 165).required(), member("RetryDetails", 486).required()]);
+#[rustfmt::skip]
+const S547: Shape = structure("StopDurableExecutionRequest", &[member("DurableExecutionArn", 130).at(Location::Uri).required(), member("Error", 158)]).payload("Error");
+#[rustfmt::skip]
+const S548: Shape = structure("StopDurableExecutionResponse", &[member("StopTimestamp", 194).required()]);
+#[rustfmt::skip]
+const S549: Shape = string("String");
+#[rustfmt::skip]
+const S550: Shape = list("StringList", 549).min(0).max(1500);
+#[rustfmt::skip]
+const S551: Shape = structure("SubnetIPAddressLimitReachedException", &[member("Type", 549), member("Message", 549)]).error(502, "", false);
+#[rustfmt::skip]
+const S552: Shape = string("SubnetId").pattern("subnet-[0-9a-z]*").min(0).max(1024);
+#[rustfmt::skip]
+const S553: Shape = list("SubnetIds", 552).min(0).max(16);
+#[rustfmt::skip]
+const S554: Shape = string("SystemLogLevel").values(&["DEBUG", "INFO", "WARN"]);
+#[rustfmt::skip]
+const S555: Shape = string("TagKey").pattern("([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)").min(1).max(128);
+#[rustfmt::skip]
+const S556: Shape = list("TagKeyList", 555);
+#[rustfmt::skip]
+const S557: Shape = structure("TagResourceRequest", &[member("Resource", 559).at(Location::Uri).required(), member("Tags", 560).required()]);
+#[rustfmt::skip]
+const S558: Shape = string("TagValue").pattern("([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)").min(0).max(256);
+#[rustfmt::skip]
+const S559: Shape = string("TaggableResource").pattern("arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:(function:[a-zA-Z0-9-_]+(:(\\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|(capacity-provider|network-connector):[a-zA-Z0-9-_]{1,64})").min(1).max(10000);
+#[rustfmt::skip]
+const S560: Shape = map("Tags", 555, 558);
+#[rustfmt::skip]
+const S561: Shape = structure("TagsError", &[member("ErrorCode", 562).required(), member("Message", 563).required()]);
+#[rustfmt::skip]
+const S562: Shape = string("TagsErrorCode").pattern("[A-Za-z]+Exception").min(10).max(21);
+#[rustfmt::skip]
+const S563: Shape = string("TagsErrorMessage").pattern(".*").min(84).max(1000);
+#[rustfmt::skip]
+const S564: Shape = structure("TargetTrackingScalingPolicy", &[member("PredefinedMetricType", 50).required(), member("TargetValue", 396).required()]);
+#[rustfmt::skip]
+const S565: Shape = structure("TenancyConfig", &[member("TenantIsolationMode", 567).required()]);
+#[rustfmt::skip]
+const S566: Shape = string("TenantId").pattern("[a-zA-Z0-9\\._:\\/=+\\-@ ]+").min(1).max(256);
+#[rustfmt::skip]
+const S567: Shape = string("TenantIsolationMode").values(&["PER_TENANT"]);
+#[rustfmt::skip]
+const S568: Shape = string("ThrottleReason").values(&["ConcurrentInvocationLimitExceeded", "FunctionInvocationRateLimitExceeded", "ReservedFunctionConcurrentInvocationLimitExceeded", "ReservedFunctionInvocationRateLimitExceeded", "CallerRateLimitExceeded", "ConcurrentSnapshotCreateLimitExceeded"]);
+#[rustfmt::skip]
+const S569: Shape = integer("Timeout").min(1).max(5400);
+#[rustfmt::skip]
+const S570: Shape = string("Timestamp").pattern(".*").min(0).max(100);
+#[rustfmt::skip]
+const S571: Shape = structure("TooManyRequestsException", &[member("retryAfterSeconds", 549).at(Location::Header).named("Retry-After"), member("Type", 549), member("message", 549), member("Reason", 568)]).error(429, "", true);
+#[rustfmt::skip]
+const S572: Shape = string("Topic").pattern("[^.]([a-zA-Z0-9\\-_.]+)").min(1).max(249);
+#[rustfmt::skip]
+const S573: Shape = list("Topics", 572).min(1).max(1);
+#[rustfmt::skip]
+const S574: Shape = structure("TraceHeader", &[member("XAmznTraceId", 611)]);
+#[rustfmt::skip]
+const S575: Shape = structure("TracingConfig", &[member("Mode", 577)]);
+#[rustfmt::skip]
+const S576: Shape = structure("TracingConfigResponse", &[member("Mode", 577)]);
+#[rustfmt::skip]
+const S577: Shape = string("TracingMode").values(&["Active", "PassThrough"]);
+#[rustfmt::skip]
+const S578: Shape = boolean("Truncated");
+#[rustfmt::skip]
+const S579: Shape = integer("TumblingWindowInSeconds").min(0).max(900);
+#[rustfmt::skip]
+const S580: Shape = string("URI").pattern("[ a-zA-Z0-9-\\/*:_+=.@-]*").min(1).max(200);
+#[rustfmt::skip]
+const S581: Shape = string("UUIDString").min(36).max(36);
+#[rustfmt::skip]
+const S582: Shape = string("UnqualifiedFunctionName").pattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)").min(1).max(140);
+#[rustfmt::skip]
+const S583: Shape = integer("UnreservedConcurrentExecutions").min(0);
+#[rustfmt::skip]
+const S584: Shape = structure("UnsupportedMediaTypeException", &[member("Type", 549), member("message", 549)]).error(415, "", true);
+#[rustfmt::skip]
+const S585: Shape = structure("UntagResourceRequest", &[member("Resource", 559).at(Location::Uri).required(), member("TagKeys", 556).at(Location::Query).named("tagKeys").required()]);
+#[rustfmt::skip]
+const S586: Shape = structure("UpdateAliasRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Name", 11).at(Location::Uri).required(), member("FunctionVersion", 599), member("Description", 123), member("RoutingConfig", 15), member("RevisionId", 549)]);
+#[rustfmt::skip]
+const S587: Shape = structure("UpdateCapacityProviderRequest", &[member("CapacityProviderName", 48).at(Location::Uri).required(), member("CapacityProviderScalingConfig", 51), member("PropagateTags", 436), member("TelemetryConfig", 57)]);
+#[rustfmt::skip]
+const S588: Shape = structure("UpdateCapacityProviderResponse", &[member("CapacityProvider", 42).required()]);
+#[rustfmt::skip]
+const S589: Shape = structure("UpdateCodeSigningConfigRequest", &[member("CodeSigningConfigArn", 76).at(Location::Uri).required(), member("Description", 123), member("AllowedPublishers", 19), member("CodeSigningPolicies", 80)]);
+#[rustfmt::skip]
+const S590: Shape = structure("UpdateCodeSigningConfigResponse", &[member("CodeSigningConfig", 75).required()]);
+#[rustfmt::skip]
+const S591: Shape = structure("UpdateEventSourceMappingRequest", &[member("UUID", 581).at(Location::Uri).required(), member("FunctionName", 400), member("Enabled", 143), member("BatchSize", 26), member("FilterCriteria", 199), member("KMSKeyArn", 311), member("MetricsConfig", 172), member("LoggingConfig", 169), member("ScalingConfig", 504), member("MaximumBatchingWindowInSeconds", 387), member("ParallelizationFactor", 423), member("DestinationConfig", 125), member("MaximumRecordAgeInSeconds", 391), member("BisectBatchOnFunctionError", 28), member("MaximumRetryAttempts", 393), member("TumblingWindowInSeconds", 579), member("SourceAccessConfigurations", 532), member("FunctionResponseTypes", 216), member("AmazonManagedKafkaEventSourceConfig", 20), member("SelfManagedKafkaEventSourceConfig", 510), member("DocumentDBEventSourceConfig", 127), member("ProvisionedPollerConfig", 443)]);
+#[rustfmt::skip]
+const S592: Shape = structure("UpdateFunctionCodeRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("ZipFile", 29).sensitive(), member("S3Bucket", 496), member("S3Key", 501), member("S3ObjectVersion", 503), member("S3ObjectStorageMode", 502), member("ImageUri", 549), member("Architectures", 23), member("Publish", 31), member("PublishTo", 229), member("DryRun", 31), member("RevisionId", 549), member("SourceKMSKeyArn", 311)]);
+#[rustfmt::skip]
+const S593: Shape = structure("UpdateFunctionConfigurationRequest", &[member("FunctionName", 214).at(Location::Uri).required(), member("Role", 489), member("Handler", 274), member("Description", 123), member("Timeout", 569), member("MemorySize", 394), member("VpcConfig", 600), member("Environment", 148), member("Runtime", 490), member("DeadLetterConfig", 105), member("KMSKeyArn", 311), member("TracingConfig", 575), member("RevisionId", 549), member("Layers", 328), member("FileSystemConfigs", 197), member("ImageConfig", 278), member("EphemeralStorage", 154), member("SnapStart", 523), member("LoggingConfig", 377), member("CapacityProviderConfig", 44), member("DurableConfig", 128), member("RuntimeConfig", 219), member("AcceleratorConfig", 0)]);
+#[rustfmt::skip]
+const S594: Shape = structure("UpdateFunctionEventInvokeConfigRequest", &[member("FunctionName", 400).at(Location::Uri).required(), member("Qualifier", 405).at(Location::Query), member("MaximumRetryAttempts", 392), member("MaximumEventAgeInSeconds", 389), member("DestinationConfig", 125)]);
+#[rustfmt::skip]
+const S595: Shape = structure("UpdateFunctionUrlConfigRequest", &[member("FunctionName", 226).at(Location::Uri).required(), member("Qualifier", 227).at(Location::Query), member("AuthType", 223), member("Cors", 93), member("InvokeMode", 300)]);
+#[rustfmt::skip]
+const S596: Shape = structure("UpdateFunctionUrlConfigResponse", &[member("FunctionUrl", 222).required(), member("FunctionArn", 205).required(), member("AuthType", 223).required(), member("Cors", 93), member("CreationTime", 570).required(), member("LastModifiedTime", 570).required(), member("InvokeMode", 300)]);
+#[rustfmt::skip]
+const S597: Shape = string("UpdateRuntimeOn").values(&["Auto", "Manual", "FunctionUpdate"]);
+#[rustfmt::skip]
+const S598: Shape = string("Version").pattern("(\\$LATEST|[0-9]+)").min(1).max(1024);
+#[rustfmt::skip]
+const S599: Shape = string("VersionWithLatestPublished").pattern("(\\$LATEST(\\.PUBLISHED)?|[0-9]+)").min(1).max(1024);
+#[rustfmt::skip]
+const S600: Shape = structure("VpcConfig", &[member("SubnetIds", 553), member("SecurityGroupIds", 508), member("Ipv6AllowedForDualStack", 404)]);
+#[rustfmt::skip]
+const S601: Shape = structure("VpcConfigResponse", &[member("SubnetIds", 553), member("SecurityGroupIds", 508), member("VpcId", 602), member("Ipv6AllowedForDualStack", 404)]);
+#[rustfmt::skip]
+const S602: Shape = string("VpcId");
+#[rustfmt::skip]
+const S603: Shape = structure("WaitCancelledDetails", &[member("Error", 161)]);
+#[rustfmt::skip]
+const S604: Shape = structure("WaitDetails", &[member("ScheduledEndTimestamp", 194)]);
+#[rustfmt::skip]
+const S605: Shape = structure("WaitOptions", &[member("WaitSeconds", 606)]);
+#[rustfmt::skip]
+const S606: Shape = integer("WaitOptionsWaitSecondsInteger").min(1).max(31622400);
+#[rustfmt::skip]
+const S607: Shape = structure("WaitStartedDetails", &[member("Duration", 133).required(), member("ScheduledEndTimestamp", 194).required()]);
+#[rustfmt::skip]
+const S608: Shape = structure("WaitSucceededDetails", &[member("Duration", 133)]);
+#[rustfmt::skip]
+const S609: Shape = double("Weight").min(0).max(1);
+#[rustfmt::skip]
+const S610: Shape = string("WorkingDirectory").min(0).max(1000);
+#[rustfmt::skip]
+const S611: Shape = string("XAmznTraceId").min(0).max(8192);
+
+#[rustfmt::skip]
+static SHAPES: &[Shape] = &[S0, S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S14, S15, S16, S17, S18, S19, S20, S21, S22, S23, S24, S25, S26, S27, S28, S29, S30, S31, S32, S33, S34, S35, S36, S37, S38, S39, S40, S41, S42, S43, S44, S45, S46, S47, S48, S49, S50, S51, S52, S53, S54, S55, S56, S57, S58, S59, S60, S61, S62, S63, S64, S65, S66, S67, S68, S69, S70, S71, S72, S73, S74, S75, S76, S77, S78, S79, S80, S81, S82, S83, S84, S85, S86, S87, S88, S89, S90, S91, S92, S93, S94, S95, S96, S97, S98, S99, S100, S101, S102, S103, S104, S105, S106, S107, S108, S109, S110, S111, S112, S113, S114, S115, S116, S117, S118, S119, S120, S121, S122, S123, S124, S125, S126, S127, S128, S129, S130, S131, S132, S133, S134, S135, S136, S137, S138, S139, S140, S141, S142, S143, S144, S145, S146, S147, S148, S149, S150, S151, S152, S153, S154, S155, S156, S157, S158, S159, S160, S161, S162, S163, S164, S165, S166, S167, S168, S169, S170, S171, S172, S173, S174, S175, S176, S177, S178, S179, S180, S181, S182, S183, S184, S185, S186, S187, S188, S189, S190, S191, S192, S193, S194, S195, S196, S197, S198, S199, S200, S201, S202, S203, S204, S205, S206, S207, S208, S209, S210, S211, S212, S213, S214, S215, S216, S217, S218, S219, S220, S221, S222, S223, S224, S225, S226, S227, S228, S229, S230, S231, S232, S233, S234, S235, S236, S237, S238, S239, S240, S241, S242, S243, S244, S245, S246, S247, S248, S249, S250, S251, S252, S253, S254, S255, S256, S257, S258, S259, S260, S261, S262, S263, S264, S265, S266, S267, S268, S269, S270, S271, S272, S273, S274, S275, S276, S277, S278, S279, S280, S281, S282, S283, S284, S285, S286, S287, S288, S289, S290, S291, S292, S293, S294, S295, S296, S297, S298, S299, S300, S301, S302, S303, S304, S305, S306, S307, S308, S309, S310, S311, S312, S313, S314, S315, S316, S317, S318, S319, S320, S321, S322, S323, S324, S325, S326, S327, S328, S329, S330, S331, S332, S333, S334, S335, S336, S337, S338, S339, S340, S341, S342, S343, S344, S345, S346, S347, S348, S349, S350, S351, S352, S353, S354, S355, S356, S357, S358, S359, S360, S361, S362, S363, S364, S365, S366, S367, S368, S369, S370, S371, S372, S373, S374, S375, S376, S377, S378, S379, S380, S381, S382, S383, S384, S385, S386, S387, S388, S389, S390, S391, S392, S393, S394, S395, S396, S397, S398, S399, S400, S401, S402, S403, S404, S405, S406, S407, S408, S409, S410, S411, S412, S413, S414, S415, S416, S417, S418, S419, S420, S421, S422, S423, S424, S425, S426, S427, S428, S429, S430, S431, S432, S433, S434, S435, S436, S437, S438, S439, S440, S441, S442, S443, S444, S445, S446, S447, S448, S449, S450, S451, S452, S453, S454, S455, S456, S457, S458, S459, S460, S461, S462, S463, S464, S465, S466, S467, S468, S469, S470, S471, S472, S473, S474, S475, S476, S477, S478, S479, S480, S481, S482, S483, S484, S485, S486, S487, S488, S489, S490, S491, S492, S493, S494, S495, S496, S497, S498, S499, S500, S501, S502, S503, S504, S505, S506, S507, S508, S509, S510, S511, S512, S513, S514, S515, S516, S517, S518, S519, S520, S521, S522, S523, S524, S525, S526, S527, S528, S529, S530, S531, S532, S533, S534, S535, S536, S537, S538, S539, S540, S541, S542, S543, S544, S545, S546, S547, S548, S549, S550, S551, S552, S553, S554, S555, S556, S557, S558, S559, S560, S561, S562, S563, S564, S565, S566, S567, S568, S569, S570, S571, S572, S573, S574, S575, S576, S577, S578, S579, S580, S581, S582, S583, S584, S585, S586, S587, S588, S589, S590, S591, S592, S593, S594, S595, S596, S597, S598, S599, S600, S601, S602, S603, S604, S605, S606, S607, S608, S609, S610, S611, ];
 
 #[rustfmt::skip] // one line an operation
 static OPERATIONS: &[Operation] = &[

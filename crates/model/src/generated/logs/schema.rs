@@ -15,716 +15,1424 @@ pub static SERVICE: Service = Service {
     operations: OPERATIONS,
 };
 
-#[rustfmt::skip] // one line a shape
-static SHAPES: &[Shape] = &[
-    structure("AccessDeniedException", &[]).error(400, "", true),
-    string("AccessPolicy").min(1),
-    string("AccountId").pattern("^\\d{12}$").min(12).max(12),
-    list("AccountIds", 2).min(0).max(20),
-    list("AccountPolicies", 5),
-    structure("AccountPolicy", &[member("policyName", 490), member("policyDocument", 6), member("lastUpdatedTime", 670), member("policyType", 492), member("scope", 598), member("selectionCriteria", 601), member("accountId", 2)]),
-    string("AccountPolicyDocument"),
-    string("ActionStatus").values(&["IN_PROGRESS", "CLIENT_ERROR", "FAILED", "COMPLETE"]),
-    list("AddKeyEntries", 9).min(1).max(5),
-    structure("AddKeyEntry", &[member("key", 344).required(), member("value", 10).required(), member("overwriteIfExists", 472)]),
-    string("AddKeyValue").min(1).max(256),
-    structure("AddKeys", &[member("entries", 8).required()]),
-    list("AggregateLogGroupSummaries", 13),
-    structure("AggregateLogGroupSummary", &[member("logGroupCount", 397), member("groupingIdentifiers", 304)]),
-    string("AllowedActionForAllowVendedLogsDeliveryForResource"),
-    list("AllowedFieldDelimiters", 238),
-    list("AllowedFields", 551),
-    string("AmazonResourceName").pattern("[\\w+=/:,.@-]*").min(1).max(1011),
-    list("Anomalies", 19),
-    structure("Anomaly", &[member("anomalyId", 24).required(), member("patternId", 482).required(), member("anomalyDetectorArn", 21).required(), member("patternString", 484).required(), member("patternRegex", 483), member("priority", 493), member("firstSeen", 214).required(), member("lastSeen", 214).required(), member("description", 182).required(), member("active", 34).required(), member("state", 624).required(), member("histogram", 305).required(), member("logSamples", 414).required(), member("patternTokens", 486).required(), member("logGroupArnList", 395).required(), member("suppressed", 34), member("suppressedDate", 214), member("suppressedUntil", 214), member("isPatternLevelSuppression", 34)]),
-    structure("AnomalyDetector", &[member("anomalyDetectorArn", 21), member("detectorName", 190), member("logGroupArnList", 395), member("evaluationFrequency", 216), member("filterPattern", 250), member("anomalyDetectorStatus", 22), member("kmsKeyId", 347), member("creationTimeStamp", 214), member("lastModifiedTimeStamp", 214), member("anomalyVisibilityTime", 25)]),
-    string("AnomalyDetectorArn").pattern("[\\w#+=/:,.@-]*").min(1),
-    string("AnomalyDetectorStatus").values(&["INITIALIZING", "TRAINING", "ANALYZING", "FAILED", "DELETED", "PAUSED"]),
-    list("AnomalyDetectors", 20),
-    string("AnomalyId").min(36).max(36),
-    long("AnomalyVisibilityTime").min(7).max(90),
-    boolean("ApplyOnTransformedLogs"),
-    string("Arn"),
-    structure("AssociateKmsKeyRequest", &[member("logGroupName", 404), member("kmsKeyId", 347).required(), member("resourceIdentifier", 564)]),
-    structure("AssociateSourceToS3TableIntegrationRequest", &[member("integrationArn", 27).required(), member("dataSource", 71).required()]),
-    structure("AssociateSourceToS3TableIntegrationResponse", &[member("identifier", 577)]),
-    boolean("Baseline"),
-    string("BatchId").min(1).max(256),
-    boolean("BearerTokenAuthenticationEnabled"),
-    boolean("Boolean"),
-    double("BytesScannedValue"),
-    structure("CSV", &[member("quoteCharacter", 550), member("delimiter", 109), member("columns", 43), member("source", 609), member("destination", 186)]),
-    structure("CancelExportTaskRequest", &[member("taskId", 230).required()]),
-    structure("CancelImportTaskRequest", &[member("importId", 310).required()]),
-    structure("CancelImportTaskResponse", &[member("importId", 310), member("importStatistics", 312), member("importStatus", 313), member("creationTime", 670), member("lastUpdatedTime", 670)]),
-    string("ClientToken").pattern("\\S{36,128}").min(36).max(128),
-    integer("CollectionRetentionDays").min(1).max(30),
-    string("Column").min(1).max(128),
-    list("Columns", 42).max(100),
-    structure("ConfigurationTemplate", &[member("service", 603), member("logType", 419), member("resourceType", 568), member("deliveryDestinationType", 117), member("defaultDeliveryConfigValues", 45), member("allowedFields", 16), member("allowedOutputFormats", 469), member("allowedActionForAllowVendedLogsDeliveryForResource", 14), member("allowedFieldDelimiters", 15), member("allowedSuffixPathFields", 552), member("deliverySourceConfiguration", 128), member("s3TablesIntegration", 583)]),
-    structure("ConfigurationTemplateDeliveryConfigValues", &[member("recordFields", 552), member("fieldDelimiter", 238), member("s3DeliveryConfiguration", 575)]),
-    list("ConfigurationTemplates", 44),
-    structure("ConflictException", &[]).error(400, "", true),
-    structure("CopyValue", &[member("entries", 49).required()]),
-    list("CopyValueEntries", 50).min(1).max(5),
-    structure("CopyValueEntry", &[member("source", 609).required(), member("target", 659).required(), member("overwriteIfExists", 472)]),
-    long("Count"),
-    structure("CreateDeliveryRequest", &[member("deliverySourceName", 131).required(), member("deliveryDestinationArn", 27).required(), member("recordFields", 552), member("fieldDelimiter", 238), member("s3DeliveryConfiguration", 575), member("tags", 658)]),
-    structure("CreateDeliveryResponse", &[member("delivery", 111)]),
-    structure("CreateExportTaskRequest", &[member("taskName", 231), member("logGroupName", 404).required(), member("logStreamNamePrefix", 416), member("from", 670).required(), member("to", 670).required(), member("destination", 226).required(), member("destinationPrefix", 227)]),
-    structure("CreateExportTaskResponse", &[member("taskId", 230)]),
-    structure("CreateImportTaskRequest", &[member("importSourceArn", 27).required(), member("importRoleArn", 573).required(), member("importFilter", 309)]),
-    structure("CreateImportTaskResponse", &[member("importId", 310), member("importDestinationArn", 27), member("creationTime", 670)]),
-    structure("CreateLogAnomalyDetectorRequest", &[member("logGroupArnList", 395).required(), member("detectorName", 190), member("evaluationFrequency", 216), member("filterPattern", 250), member("kmsKeyId", 189), member("anomalyVisibilityTime", 25), member("tags", 658)]),
-    structure("CreateLogAnomalyDetectorResponse", &[member("anomalyDetectorArn", 21)]),
-    structure("CreateLogGroupRequest", &[member("logGroupName", 404).required(), member("kmsKeyId", 347), member("tags", 658), member("logGroupClass", 396), member("deletionProtectionEnabled", 108)]),
-    structure("CreateLogStreamRequest", &[member("logGroupName", 404).required(), member("logStreamName", 416).required()]),
-    structure("CreateLookupTableRequest", &[member("lookupTableName", 424).required(), member("description", 423), member("tableBody", 645), member("queryId", 536), member("kmsKeyId", 347), member("tags", 658)]),
-    structure("CreateLookupTableResponse", &[member("lookupTableArn", 27), member("createdAt", 670)]),
-    structure("CreateScheduledQueryRequest", &[member("name", 594).required(), member("description", 588), member("queryLanguage", 539).required(), member("queryString", 549).required(), member("logGroupIdentifiers", 593), member("scheduleExpression", 585).required(), member("timezone", 586), member("startTimeOffset", 623), member("endTimeOffset", 204), member("destinationConfiguration", 185), member("scheduleStartTime", 670), member("scheduleEndTime", 670), member("executionRoleArn", 573).required(), member("state", 595), member("tags", 658)]),
-    structure("CreateScheduledQueryResponse", &[member("scheduledQueryArn", 27), member("state", 595)]),
-    list("DashboardViewerPrincipals", 27),
-    blob("Data"),
-    structure("DataAlreadyAcceptedException", &[member("expectedSequenceToken", 602)]).error(400, "", true),
-    string("DataProtectionPolicyDocument"),
-    string("DataProtectionStatus").values(&["ACTIVATED", "DELETED", "ARCHIVED", "DISABLED"]),
-    structure("DataSource", &[member("name", 74).required(), member("type", 75)]),
-    structure("DataSourceFilter", &[member("name", 74).required(), member("type", 75)]),
-    list("DataSourceFilters", 72).min(1).max(5),
-    string("DataSourceName"),
-    string("DataSourceType"),
-    string("DataType"),
-    structure("DateTimeConverter", &[member("source", 609).required(), member("target", 659).required(), member("targetFormat", 661), member("matchPatterns", 431).required(), member("sourceTimezone", 610), member("targetTimezone", 662), member("locale", 386)]),
-    integer("Days"),
-    double("DefaultValue"),
-    structure("DeleteAccountPolicyRequest", &[member("policyName", 490).required(), member("policyType", 492).required(), member("dryRun", 198)]),
-    structure("DeleteAccountPolicyResponse", &[member("dryRunResult", 200)]),
-    structure("DeleteDataProtectionPolicyRequest", &[member("logGroupIdentifier", 400).required()]),
-    structure("DeleteDeliveryDestinationPolicyRequest", &[member("deliveryDestinationName", 114).required()]),
-    structure("DeleteDeliveryDestinationRequest", &[member("name", 114).required()]),
-    structure("DeleteDeliveryRequest", &[member("id", 120).required()]),
-    structure("DeleteDeliverySourceRequest", &[member("name", 131).required()]),
-    structure("DeleteDestinationRequest", &[member("destinationName", 187).required()]),
-    structure("DeleteIndexPolicyRequest", &[member("logGroupIdentifier", 400).required()]),
-    structure("DeleteIndexPolicyResponse", &[]),
-    structure("DeleteIntegrationRequest", &[member("integrationName", 330).required(), member("force", 256)]),
-    structure("DeleteIntegrationResponse", &[]),
-    structure("DeleteKeys", &[member("withKeys", 107).required()]),
-    structure("DeleteLogAnomalyDetectorRequest", &[member("anomalyDetectorArn", 21).required()]),
-    structure("DeleteLogGroupRequest", &[member("logGroupName", 404).required()]),
-    structure("DeleteLogStreamRequest", &[member("logGroupName", 404).required(), member("logStreamName", 416).required()]),
-    structure("DeleteLookupTableRequest", &[member("lookupTableArn", 27).required()]),
-    structure("DeleteMetricFilterRequest", &[member("logGroupName", 404).required(), member("filterName", 249).required()]),
-    structure("DeleteQueryDefinitionRequest", &[member("queryDefinitionId", 536).required()]),
-    structure("DeleteQueryDefinitionResponse", &[member("success", 636)]),
-    structure("DeleteResourcePolicyRequest", &[member("policyName", 490), member("resourceArn", 27), member("expectedRevisionId", 225)]),
-    structure("DeleteRetentionPolicyRequest", &[member("logGroupName", 404).required()]),
-    structure("DeleteScheduledQueryRequest", &[member("identifier", 592).required()]),
-    structure("DeleteScheduledQueryResponse", &[]),
-    structure("DeleteSubscriptionFilterRequest", &[member("logGroupName", 404).required(), member("filterName", 249).required()]),
-    structure("DeleteSyslogConfigurationRequest", &[member("logGroupIdentifier", 400).required(), member("vpcEndpointId", 705)]),
-    structure("DeleteTransformerRequest", &[member("logGroupIdentifier", 400).required()]),
-    list("DeleteWithKeys", 706).min(1).max(5),
-    boolean("DeletionProtectionEnabled"),
-    string("Delimiter").min(1).max(2),
-    list("Deliveries", 111),
-    structure("Delivery", &[member("id", 120), member("arn", 27), member("deliverySourceName", 131), member("deliveryDestinationArn", 27), member("deliveryDestinationType", 117), member("recordFields", 552), member("fieldDelimiter", 238), member("s3DeliveryConfiguration", 575), member("tags", 658)]),
-    structure("DeliveryDestination", &[member("name", 114), member("arn", 27), member("deliveryDestinationType", 117), member("outputFormat", 468), member("deliveryDestinationConfiguration", 113), member("roleArn", 27), member("tags", 658)]),
-    structure("DeliveryDestinationConfiguration", &[member("destinationResourceArn", 27).required()]),
-    string("DeliveryDestinationName").pattern("[\\w-]*").min(1).max(60),
-    list("DeliveryDestinationNames", 114).min(1).max(20),
-    string("DeliveryDestinationPolicy").min(1).max(51200),
-    string("DeliveryDestinationType").values(&["S3", "CWL", "FH", "XRAY"]),
-    list("DeliveryDestinationTypes", 117).min(1).max(4),
-    list("DeliveryDestinations", 112),
-    string("DeliveryId").pattern("^[0-9A-Za-z]+$").min(1).max(64),
-    structure("DeliverySource", &[member("name", 131), member("arn", 27), member("resourceArns", 562), member("service", 603), member("logType", 419), member("tags", 658), member("deliverySourceConfiguration", 122), member("status", 133), member("statusReason", 134)]),
-    map("DeliverySourceConfiguration", 123, 130),
-    string("DeliverySourceConfigurationKey").min(1).max(255),
-    double("DeliverySourceConfigurationNumericValue"),
-    structure("DeliverySourceConfigurationSchema", &[member("keyName", 126).required(), member("valueType", 127).required(), member("defaultValue", 126).required(), member("supportedValues", 129), member("minValue", 124), member("maxValue", 124)]),
-    string("DeliverySourceConfigurationSchemaField").min(1).max(256),
-    string("DeliverySourceConfigurationSchemaValueType").values(&["string", "boolean", "int", "double", "long"]),
-    list("DeliverySourceConfigurationSchemas", 125),
-    list("DeliverySourceConfigurationSupportedValues", 126),
-    string("DeliverySourceConfigurationValue").min(1).max(255),
-    string("DeliverySourceName").pattern("[\\w-]*").min(1).max(60),
-    list("DeliverySourceNames", 131).min(1).max(20),
-    string("DeliverySourceStatus").values(&["ACTIVE", "INACTIVE"]),
-    string("DeliverySourceStatusReason").values(&["RESOURCE_DELETED"]),
-    list("DeliverySources", 121),
-    string("DeliverySuffixPath").min(1).max(256),
-    boolean("Descending"),
-    structure("DescribeAccountPoliciesRequest", &[member("policyType", 492).required(), member("policyName", 490), member("accountIdentifiers", 3), member("nextToken", 445)]),
-    structure("DescribeAccountPoliciesResponse", &[member("accountPolicies", 4), member("nextToken", 445)]),
-    structure("DescribeConfigurationTemplatesRequest", &[member("service", 603), member("logTypes", 420), member("resourceTypes", 569), member("deliveryDestinationTypes", 118), member("nextToken", 445), member("limit", 162)]),
-    structure("DescribeConfigurationTemplatesResponse", &[member("configurationTemplates", 46), member("nextToken", 445)]),
-    structure("DescribeDeliveriesRequest", &[member("nextToken", 445), member("limit", 162), member("deliverySourceNames", 132)]),
-    structure("DescribeDeliveriesResponse", &[member("deliveries", 110), member("nextToken", 445)]),
-    structure("DescribeDeliveryDestinationsRequest", &[member("nextToken", 445), member("limit", 162), member("names", 115)]),
-    structure("DescribeDeliveryDestinationsResponse", &[member("deliveryDestinations", 119), member("nextToken", 445)]),
-    structure("DescribeDeliverySourcesRequest", &[member("nextToken", 445), member("limit", 162), member("resourceArns", 251)]),
-    structure("DescribeDeliverySourcesResponse", &[member("deliverySources", 135), member("nextToken", 445)]),
-    structure("DescribeDestinationsRequest", &[member("DestinationNamePrefix", 187), member("nextToken", 445), member("limit", 162)]),
-    structure("DescribeDestinationsResponse", &[member("destinations", 188), member("nextToken", 445)]),
-    structure("DescribeExportTasksRequest", &[member("taskId", 230), member("statusCode", 233), member("nextToken", 445), member("limit", 162)]),
-    structure("DescribeExportTasksResponse", &[member("exportTasks", 235), member("nextToken", 445)]),
-    list("DescribeFieldIndexesLogGroupIdentifiers", 400).min(1).max(100),
-    structure("DescribeFieldIndexesRequest", &[member("logGroupIdentifiers", 152).required(), member("indexCategories", 316), member("nextToken", 445)]),
-    structure("DescribeFieldIndexesResponse", &[member("fieldIndexes", 243), member("nextToken", 445)]),
-    structure("DescribeImportTaskBatchesRequest", &[member("importId", 310).required(), member("batchImportStatus", 314), member("limit", 162), member("nextToken", 445)]),
-    structure("DescribeImportTaskBatchesResponse", &[member("importSourceArn", 27), member("importId", 310), member("importBatches", 308), member("nextToken", 445)]),
-    structure("DescribeImportTasksRequest", &[member("importId", 310), member("importStatus", 313), member("importSourceArn", 27), member("limit", 162), member("nextToken", 445)]),
-    structure("DescribeImportTasksResponse", &[member("imports", 311), member("nextToken", 445)]),
-    list("DescribeIndexPoliciesLogGroupIdentifiers", 400).min(1).max(1),
-    structure("DescribeIndexPoliciesRequest", &[member("logGroupIdentifiers", 159).required(), member("nextToken", 445)]),
-    structure("DescribeIndexPoliciesResponse", &[member("indexPolicies", 318), member("nextToken", 445)]),
-    integer("DescribeLimit").min(1).max(50),
-    list("DescribeLogGroupsLogGroupIdentifiers", 400).min(1).max(50),
-    structure("DescribeLogGroupsRequest", &[member("accountIdentifiers", 3), member("logGroupNamePrefix", 404), member("logGroupNamePattern", 405), member("nextToken", 445), member("limit", 162), member("includeLinkedAccounts", 315), member("logGroupClass", 396), member("logGroupIdentifiers", 163)]),
-    structure("DescribeLogGroupsResponse", &[member("logGroups", 410), member("nextToken", 445)]),
-    structure("DescribeLogStreamsRequest", &[member("logGroupName", 404), member("logGroupIdentifier", 400), member("logStreamNamePrefix", 416), member("orderBy", 467), member("descending", 137), member("nextToken", 445), member("limit", 162)]),
-    structure("DescribeLogStreamsResponse", &[member("logStreams", 418), member("nextToken", 445)]),
-    integer("DescribeLookupTablesMaxResults").max(100),
-    structure("DescribeLookupTablesRequest", &[member("lookupTableNamePrefix", 424), member("maxResults", 168), member("nextToken", 445)]),
-    structure("DescribeLookupTablesResponse", &[member("lookupTables", 425), member("nextToken", 445)]),
-    structure("DescribeMetricFiltersRequest", &[member("logGroupName", 404), member("filterNamePrefix", 249), member("nextToken", 445), member("limit", 162), member("metricName", 437), member("metricNamespace", 438)]),
-    structure("DescribeMetricFiltersResponse", &[member("metricFilters", 436), member("nextToken", 445)]),
-    integer("DescribeQueriesMaxResults").min(1).max(1000),
-    structure("DescribeQueriesRequest", &[member("logGroupName", 404), member("status", 548), member("maxResults", 173), member("nextToken", 445), member("queryLanguage", 539)]),
-    structure("DescribeQueriesResponse", &[member("queries", 538), member("nextToken", 445)]),
-    structure("DescribeQueryDefinitionsRequest", &[member("queryLanguage", 539), member("queryDefinitionNamePrefix", 533), member("maxResults", 540), member("nextToken", 445)]),
-    structure("DescribeQueryDefinitionsResponse", &[member("queryDefinitions", 532), member("nextToken", 445)]),
-    structure("DescribeResourcePoliciesRequest", &[member("nextToken", 445), member("limit", 162), member("resourceArn", 27), member("policyScope", 491)]),
-    structure("DescribeResourcePoliciesResponse", &[member("resourcePolicies", 566), member("nextToken", 445)]),
-    structure("DescribeSubscriptionFiltersRequest", &[member("logGroupName", 404).required(), member("filterNamePrefix", 249), member("nextToken", 445), member("limit", 162)]),
-    structure("DescribeSubscriptionFiltersResponse", &[member("subscriptionFilters", 632), member("nextToken", 445)]),
-    string("Description").min(1),
-    structure("Destination", &[member("destinationName", 187), member("targetArn", 660), member("roleArn", 573), member("accessPolicy", 1), member("arn", 27), member("creationTime", 670)]),
-    string("DestinationArn").min(1),
-    structure("DestinationConfiguration", &[member("s3Configuration", 574), member("lookupTableConfiguration", 422)]),
-    string("DestinationField").min(1).max(128),
-    string("DestinationName").pattern("[^:*]*").min(1).max(512),
-    list("Destinations", 183),
-    string("DetectorKmsKeyArn").pattern("^arn:aws[a-z\\-]*:kms:[-a-z0-9]*:[0-9]*:key/[-a-z0-9]*$").max(256),
-    string("DetectorName").min(1),
-    map("Dimensions", 192, 193),
-    string("DimensionsKey").max(255),
-    string("DimensionsValue").max(255),
-    structure("DisassociateKmsKeyRequest", &[member("logGroupName", 404), member("resourceIdentifier", 564)]),
-    structure("DisassociateSourceFromS3TableIntegrationRequest", &[member("identifier", 577).required()]),
-    structure("DisassociateSourceFromS3TableIntegrationResponse", &[member("identifier", 577)]),
-    string("Distribution").values(&["Random", "ByLogStream"]),
-    boolean("DryRun"),
-    integer("DryRunCount").min(0),
-    structure("DryRunResult", &[member("totalMatchedLogGroups", 199), member("increasedRetentionLogGroupCount", 199), member("decreasedRetentionLogGroupCount", 199), member("unchangedRetentionLogGroupCount", 199), member("failedAnalysisCount", 199), member("topLogGroupsImpacted", 403)]),
-    integer("DynamicTokenPosition"),
-    list("EmitSystemFields", 644),
-    string("EncryptionKey").max(256),
-    long("EndTimeOffset"),
-    structure("Entity", &[member("keyAttributes", 209), member("attributes", 206)]),
-    map("EntityAttributes", 207, 208).min(0).max(10),
-    string("EntityAttributesKey").min(1).max(256),
-    string("EntityAttributesValue").min(1).max(512),
-    map("EntityKeyAttributes", 210, 211).min(2).max(4),
-    string("EntityKeyAttributesKey").min(1).max(32),
-    string("EntityKeyAttributesValue").min(1).max(512),
-    string("EntityRejectionErrorType").values(&["InvalidEntity", "InvalidTypeValue", "InvalidKeyAttributes", "InvalidAttributes", "EntitySizeTooLarge", "UnsupportedLogGroupType", "MissingRequiredFields"]),
-    map("Enumerations", 673, 674),
-    long("EpochMillis").min(0),
-    string("ErrorMessage"),
-    string("EvaluationFrequency").values(&["ONE_MIN", "FIVE_MIN", "TEN_MIN", "FIFTEEN_MIN", "THIRTY_MIN", "ONE_HOUR"]),
-    string("EventId"),
-    string("EventMessage").min(1),
-    long("EventNumber"),
-    string("EventSource").values(&["CloudTrail", "Route53Resolver", "VPCFlow", "EKSAudit", "AWSWAF"]),
-    integer("EventsLimit").min(1).max(10000),
-    integer("EventsLimitStartQuery").min(1).max(100000),
-    string("ExecutionStatus").values(&["Running", "InvalidQuery", "Complete", "Failed", "Timeout"]),
-    list("ExecutionStatusList", 223),
-    string("ExpectedRevisionId").min(1),
-    string("ExportDestinationBucket").min(1).max(512),
-    string("ExportDestinationPrefix"),
-    structure("ExportTask", &[member("taskId", 230), member("taskName", 231), member("logGroupName", 404), member("from", 670), member("to", 670), member("destination", 226), member("destinationPrefix", 227), member("status", 232), member("executionInfo", 229)]),
-    structure("ExportTaskExecutionInfo", &[member("creationTime", 670), member("completionTime", 670)]),
-    string("ExportTaskId").min(1).max(512),
-    string("ExportTaskName").min(1).max(512),
-    structure("ExportTaskStatus", &[member("code", 233), member("message", 234)]),
-    string("ExportTaskStatusCode").values(&["CANCELLED", "COMPLETED", "FAILED", "PENDING", "PENDING_CANCEL", "RUNNING"]),
-    string("ExportTaskStatusMessage"),
-    list("ExportTasks", 228),
-    map("ExtractedValues", 672, 703),
-    string("Field"),
-    string("FieldDelimiter").min(0).max(5),
-    string("FieldHeader").min(1).max(64),
-    structure("FieldIndex", &[member("logGroupIdentifier", 400), member("fieldIndexName", 241), member("lastScanTime", 670), member("firstEventTime", 670), member("lastEventTime", 670), member("type", 321), member("indexCategory", 317)]),
-    string("FieldIndexName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(512),
-    list("FieldIndexNames", 241).min(1).max(20),
-    list("FieldIndexes", 240),
-    string("FieldSelectionCriteria").min(0).max(2000),
-    structure("FieldsData", &[member("data", 67)]),
-    integer("FilterCount"),
-    structure("FilterLogEventsRequest", &[member("logGroupName", 404), member("logGroupIdentifier", 400), member("logStreamNames", 327), member("logStreamNamePrefix", 416), member("startTime", 670), member("endTime", 670), member("filterPattern", 250), member("nextToken", 445), member("limit", 221), member("startFromHead", 616), member("interleaved", 337), member("unmask", 687)]),
-    structure("FilterLogEventsResponse", &[member("events", 253), member("searchedLogStreams", 600), member("nextToken", 445)]),
-    string("FilterName").pattern("[^:*]*").min(1).max(512),
-    string("FilterPattern").min(0).max(1024),
-    list("FilterResourceArns", 27).min(1).max(20),
-    structure("FilteredLogEvent", &[member("logStreamName", 416), member("timestamp", 670), member("message", 218), member("ingestionTime", 670), member("eventId", 217)]),
-    list("FilteredLogEvents", 252),
-    boolean("Flatten"),
-    string("FlattenedElement").values(&["first", "last"]),
-    boolean("Force"),
-    boolean("ForceUpdate"),
-    string("FromKey").min(1).max(128),
-    structure("GetDataProtectionPolicyRequest", &[member("logGroupIdentifier", 400).required()]),
-    structure("GetDataProtectionPolicyResponse", &[member("logGroupIdentifier", 400), member("policyDocument", 69), member("lastUpdatedTime", 670)]),
-    structure("GetDeliveryDestinationPolicyRequest", &[member("deliveryDestinationName", 114).required()]),
-    structure("GetDeliveryDestinationPolicyResponse", &[member("policy", 488)]),
-    structure("GetDeliveryDestinationRequest", &[member("name", 114).required()]),
-    structure("GetDeliveryDestinationResponse", &[member("deliveryDestination", 112)]),
-    structure("GetDeliveryRequest", &[member("id", 120).required()]),
-    structure("GetDeliveryResponse", &[member("delivery", 111)]),
-    structure("GetDeliverySourceRequest", &[member("name", 131).required()]),
-    structure("GetDeliverySourceResponse", &[member("deliverySource", 121)]),
-    structure("GetIntegrationRequest", &[member("integrationName", 330).required()]),
-    structure("GetIntegrationResponse", &[member("integrationName", 330), member("integrationType", 336), member("integrationStatus", 332), member("integrationDetails", 329)]),
-    structure("GetLogAnomalyDetectorRequest", &[member("anomalyDetectorArn", 21).required()]),
-    structure("GetLogAnomalyDetectorResponse", &[member("detectorName", 190), member("logGroupArnList", 395), member("evaluationFrequency", 216), member("filterPattern", 250), member("anomalyDetectorStatus", 22), member("kmsKeyId", 347), member("creationTimeStamp", 214), member("lastModifiedTimeStamp", 214), member("anomalyVisibilityTime", 25)]),
-    structure("GetLogEventsRequest", &[member("logGroupName", 404), member("logGroupIdentifier", 400), member("logStreamName", 416).required(), member("startTime", 670), member("endTime", 670), member("nextToken", 445), member("limit", 221), member("startFromHead", 616), member("unmask", 687)]),
-    structure("GetLogEventsResponse", &[member("events", 471), member("nextForwardToken", 445), member("nextBackwardToken", 445)]),
-    structure("GetLogFieldsRequest", &[member("dataSourceName", 74).required(), member("dataSourceType", 75).required()]),
-    structure("GetLogFieldsResponse", &[member("logFields", 391)]),
-    structure("GetLogGroupFieldsRequest", &[member("logGroupName", 404), member("time", 670), member("logGroupIdentifier", 400)]),
-    structure("GetLogGroupFieldsResponse", &[member("logGroupFields", 399)]),
-    structure("GetLogObjectRequest", &[member("unmask", 687), member("logObjectPointer", 411).required()]),
-    structure("GetLogObjectResponse", &[member("fieldStream", 281)]),
-    structure("GetLogObjectResponseStream", &[member("fields", 245), member("InternalStreamingException", 339)]).event_stream(),
-    structure("GetLogRecordRequest", &[member("logRecordPointer", 413).required(), member("unmask", 687)]),
-    structure("GetLogRecordResponse", &[member("logRecord", 412)]),
-    structure("GetLookupTableRequest", &[member("lookupTableArn", 27).required()]),
-    structure("GetLookupTableResponse", &[member("lookupTableArn", 27), member("lookupTableName", 424), member("description", 423), member("tableBody", 645), member("sizeBytes", 629), member("lastUpdatedTime", 670), member("kmsKeyId", 347)]),
-    integer("GetQueryResultsMaxItems").min(0).max(10000),
-    string("GetQueryResultsNextToken").max(1024),
-    structure("GetQueryResultsRequest", &[member("queryId", 536).required(), member("nextToken", 287), member("maxItems", 286)]),
-    structure("GetQueryResultsResponse", &[member("queryLanguage", 539), member("results", 546), member("statistics", 547), member("status", 548), member("encryptionKey", 203), member("nextToken", 287)]),
-    integer("GetScheduledQueryHistoryMaxResults").min(1).max(1000),
-    structure("GetScheduledQueryHistoryRequest", &[member("identifier", 592).required(), member("startTime", 670).required(), member("endTime", 670).required(), member("executionStatuses", 224), member("maxResults", 290), member("nextToken", 445)]),
-    structure("GetScheduledQueryHistoryResponse", &[member("name", 594), member("scheduledQueryArn", 27), member("triggerHistory", 680), member("nextToken", 445)]),
-    structure("GetScheduledQueryRequest", &[member("identifier", 592).required()]),
-    structure("GetScheduledQueryResponse", &[member("scheduledQueryArn", 27), member("name", 594), member("description", 588), member("queryLanguage", 539), member("queryString", 549), member("logGroupIdentifiers", 593), member("scheduleExpression", 585), member("timezone", 586), member("startTimeOffset", 623), member("endTimeOffset", 204), member("destinationConfiguration", 185), member("state", 595), member("scheduleType", 587), member("lastTriggeredTime", 670), member("lastExecutionStatus", 223), member("scheduleStartTime", 670), member("scheduleEndTime", 670), member("executionRoleArn", 573), member("creationTime", 670), member("lastUpdatedTime", 670)]),
-    structure("GetStorageTierPolicyRequest", &[]),
-    structure("GetStorageTierPolicyResponse", &[member("storageTier", 628), member("lastUpdatedTime", 670)]),
-    structure("GetTransformerRequest", &[member("logGroupIdentifier", 400).required()]),
-    structure("GetTransformerResponse", &[member("logGroupIdentifier", 400), member("creationTime", 670), member("lastModifiedTime", 670), member("transformerConfig", 495)]),
-    structure("Grok", &[member("source", 609), member("match", 300).required()]),
-    string("GrokMatch").min(1).max(512),
-    structure("GroupingIdentifier", &[member("key", 302), member("value", 303)]),
-    string("GroupingIdentifierKey"),
-    string("GroupingIdentifierValue"),
-    list("GroupingIdentifiers", 301),
-    map("Histogram", 669, 51),
-    structure("Import", &[member("importId", 310), member("importSourceArn", 27), member("importStatus", 313), member("importDestinationArn", 27), member("importStatistics", 312), member("importFilter", 309), member("creationTime", 670), member("lastUpdatedTime", 670), member("errorMessage", 215)]),
-    structure("ImportBatch", &[member("batchId", 32).required(), member("status", 313).required(), member("errorMessage", 215)]),
-    list("ImportBatchList", 307),
-    structure("ImportFilter", &[member("startEventTime", 670), member("endEventTime", 670)]),
-    string("ImportId").pattern("[\\-a-zA-Z0-9]+").min(1).max(256),
-    list("ImportList", 306),
-    structure("ImportStatistics", &[member("bytesImported", 629)]),
-    string("ImportStatus").values(&["IN_PROGRESS", "CANCELLED", "COMPLETED", "FAILED"]),
-    list("ImportStatusList", 313),
-    boolean("IncludeLinkedAccounts"),
-    list("IndexCategories", 317).max(4),
-    string("IndexCategory").values(&["DEFAULT", "CUSTOM", "AUTO", "INACTIVE"]),
-    list("IndexPolicies", 319),
-    structure("IndexPolicy", &[member("logGroupIdentifier", 400), member("lastUpdateTime", 670), member("policyDocument", 489), member("policyName", 490), member("source", 320)]),
-    string("IndexSource").values(&["ACCOUNT", "LOG_GROUP"]),
-    string("IndexType").values(&["FACET", "FIELD_INDEX"]),
-    string("InferredTokenName").min(1),
-    list("InheritedProperties", 324),
-    string("InheritedProperty").values(&["ACCOUNT_DATA_PROTECTION"]),
-    structure("InputLogEvent", &[member("timestamp", 670).required(), member("message", 218).required()]),
-    list("InputLogEvents", 325).min(1).max(10000),
-    list("InputLogStreamNames", 416).min(1).max(100),
-    integer("Integer"),
-    structure("IntegrationDetails", &[member("openSearchIntegrationDetails", 457)]).union(),
-    string("IntegrationName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(50),
-    string("IntegrationNamePrefix").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(50),
-    string("IntegrationStatus").values(&["PROVISIONING", "ACTIVE", "FAILED"]),
-    string("IntegrationStatusMessage").min(1),
-    list("IntegrationSummaries", 335),
-    structure("IntegrationSummary", &[member("integrationName", 330), member("integrationType", 336), member("integrationStatus", 332)]),
-    string("IntegrationType").values(&["OPENSEARCH"]),
-    boolean("Interleaved"),
-    structure("InternalServerException", &[]).error(500, "", false),
-    structure("InternalStreamingException", &[member("message", 432)]).error(400, "", true),
-    structure("InvalidOperationException", &[]).error(400, "", true),
-    structure("InvalidParameterException", &[]).error(400, "", true),
-    structure("InvalidSequenceTokenException", &[member("expectedSequenceToken", 602)]).error(400, "", true),
-    boolean("IsSampled"),
-    string("Key").min(1).max(128),
-    string("KeyPrefix").min(1).max(128),
-    string("KeyValueDelimiter").min(1).max(128),
-    string("KmsKeyId").max(256),
-    structure("LimitExceededException", &[]).error(400, "", true),
-    string("ListAggregateLogGroupSummariesGroupBy").values(&["DATA_SOURCE_NAME_TYPE_AND_FORMAT", "DATA_SOURCE_NAME_AND_TYPE"]),
-    structure("ListAggregateLogGroupSummariesRequest", &[member("accountIdentifiers", 3), member("includeLinkedAccounts", 315), member("logGroupClass", 396), member("logGroupNamePattern", 406), member("dataSources", 73), member("groupBy", 349).required(), member("nextToken", 445), member("limit", 365)]),
-    structure("ListAggregateLogGroupSummariesResponse", &[member("aggregateLogGroupSummaries", 12), member("nextToken", 445)]),
-    integer("ListAnomaliesLimit").min(1).max(50),
-    structure("ListAnomaliesRequest", &[member("anomalyDetectorArn", 21), member("suppressionState", 638), member("limit", 352), member("nextToken", 445)]),
-    structure("ListAnomaliesResponse", &[member("anomalies", 18), member("nextToken", 445)]),
-    structure("ListIntegrationsRequest", &[member("integrationNamePrefix", 331), member("integrationType", 336), member("integrationStatus", 332)]),
-    structure("ListIntegrationsResponse", &[member("integrationSummaries", 334)]),
-    integer("ListLimit").min(1).max(1000),
-    integer("ListLogAnomalyDetectorsLimit").min(1).max(50),
-    structure("ListLogAnomalyDetectorsRequest", &[member("filterLogGroupArn", 394), member("limit", 358), member("nextToken", 445)]),
-    structure("ListLogAnomalyDetectorsResponse", &[member("anomalyDetectors", 23), member("nextToken", 445)]),
-    integer("ListLogGroupsForQueryMaxResults").min(50).max(500),
-    structure("ListLogGroupsForQueryRequest", &[member("queryId", 536).required(), member("nextToken", 445), member("maxResults", 361)]),
-    structure("ListLogGroupsForQueryResponse", &[member("logGroupIdentifiers", 401), member("nextToken", 445)]),
-    structure("ListLogGroupsRequest", &[member("logGroupNamePattern", 406), member("logGroupClass", 396), member("includeLinkedAccounts", 315), member("accountIdentifiers", 3), member("nextToken", 445), member("limit", 357), member("dataSources", 73), member("fieldIndexNames", 242), member("logGroupTags", 651)]),
-    integer("ListLogGroupsRequestLimit").min(1).max(50),
-    structure("ListLogGroupsResponse", &[member("logGroups", 408), member("nextToken", 445)]),
-    integer("ListScheduledQueriesMaxResults").min(1).max(1000),
-    structure("ListScheduledQueriesRequest", &[member("maxResults", 367), member("nextToken", 445), member("state", 595), member("scheduleType", 587)]),
-    structure("ListScheduledQueriesResponse", &[member("nextToken", 445), member("scheduledQueries", 597)]),
-    integer("ListSourcesForS3TableIntegrationMaxResults").min(1).max(100),
-    structure("ListSourcesForS3TableIntegrationRequest", &[member("integrationArn", 27).required(), member("maxResults", 370), member("nextToken", 445)]),
-    structure("ListSourcesForS3TableIntegrationResponse", &[member("sources", 580), member("nextToken", 445)]),
-    integer("ListSyslogConfigurationsMaxResults").min(0).max(50),
-    structure("ListSyslogConfigurationsRequest", &[member("logGroupIdentifier", 400), member("vpcEndpointId", 705), member("nextToken", 445), member("maxResults", 373)]),
-    structure("ListSyslogConfigurationsResponse", &[member("syslogConfigurations", 642), member("nextToken", 445)]),
-    structure("ListTagsForResourceRequest", &[member("resourceArn", 17).required()]),
-    structure("ListTagsForResourceResponse", &[member("tags", 658)]),
-    structure("ListTagsLogGroupRequest", &[member("logGroupName", 404).required()]),
-    structure("ListTagsLogGroupResponse", &[member("tags", 658)]),
-    structure("ListToMap", &[member("source", 609).required(), member("key", 344).required(), member("valueKey", 704), member("target", 659), member("flatten", 254), member("flattenedElement", 255)]),
-    structure("LiveTailSessionLogEvent", &[member("logStreamName", 416), member("logGroupIdentifier", 400), member("message", 218), member("timestamp", 670), member("ingestionTime", 670)]),
-    structure("LiveTailSessionMetadata", &[member("sampled", 343)]),
-    list("LiveTailSessionResults", 381),
-    structure("LiveTailSessionStart", &[member("requestId", 560), member("sessionId", 606), member("logGroupIdentifiers", 617), member("logStreamNames", 327), member("logStreamNamePrefixes", 327), member("logEventFilterPattern", 250)]),
-    structure("LiveTailSessionUpdate", &[member("sessionMetadata", 382), member("sessionResults", 383)]),
-    string("Locale").min(1),
-    structure("LogEvent", &[member("timestamp", 670), member("message", 218)]),
-    integer("LogEventIndex"),
-    string("LogFieldName").min(1).max(256),
-    structure("LogFieldType", &[member("type", 76), member("element", 390), member("fields", 391)]),
-    list("LogFieldsList", 392),
-    structure("LogFieldsListItem", &[member("logFieldName", 389), member("logFieldType", 390)]),
-    structure("LogGroup", &[member("logGroupName", 404), member("creationTime", 670), member("retentionInDays", 78), member("metricFilterCount", 246), member("arn", 27), member("storedBytes", 629), member("kmsKeyId", 347), member("dataProtectionStatus", 70), member("inheritedProperties", 323), member("logGroupClass", 396), member("logGroupArn", 27), member("deletionProtectionEnabled", 108), member("bearerTokenAuthenticationEnabled", 33), member("retentionPolicyName", 490)]),
-    string("LogGroupArn").pattern("[\\w#+=/:,.@-]*").min(1).max(2048),
-    list("LogGroupArnList", 394),
-    string("LogGroupClass").values(&["STANDARD", "INFREQUENT_ACCESS", "DELIVERY", "ESSENTIALS"]),
-    integer("LogGroupCount"),
-    structure("LogGroupField", &[member("name", 237), member("percent", 487)]),
-    list("LogGroupFieldList", 398),
-    string("LogGroupIdentifier").pattern("[\\w#+=/:,.@-]*").min(1).max(2048),
-    list("LogGroupIdentifiers", 400),
-    structure("LogGroupImpact", &[member("logGroupName", 404), member("currentRetention", 572), member("proposedRetention", 572), member("storedBytes", 629)]),
-    list("LogGroupImpacts", 402),
-    string("LogGroupName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(512),
-    string("LogGroupNamePattern").pattern("[\\.\\-_/#A-Za-z0-9]*").min(0).max(512),
-    string("LogGroupNameRegexPattern").pattern("(\\^?[\\.\\-_\\/#A-Za-z0-9]{3,24})(\\|\\^?[\\.\\-_\\/#A-Za-z0-9]{3,24}){0,4}").min(3).max(129),
-    list("LogGroupNames", 404),
-    list("LogGroupSummaries", 409),
-    structure("LogGroupSummary", &[member("logGroupName", 404), member("logGroupArn", 27), member("logGroupClass", 396)]),
-    list("LogGroups", 393),
-    string("LogObjectPointer").min(1).max(512),
-    map("LogRecord", 237, 703),
-    string("LogRecordPointer"),
-    list("LogSamples", 387),
-    structure("LogStream", &[member("logStreamName", 416), member("creationTime", 670), member("firstEventTimestamp", 670), member("lastEventTimestamp", 670), member("lastIngestionTime", 670), member("uploadSequenceToken", 602), member("arn", 27), member("storedBytes", 629)]),
-    string("LogStreamName").pattern("[^:*]*").min(1).max(512),
-    boolean("LogStreamSearchedCompletely"),
-    list("LogStreams", 415),
-    string("LogType").pattern("[\\w]*").min(1).max(255),
-    list("LogTypes", 419).min(1).max(10),
-    structure("LookupTable", &[member("lookupTableArn", 27), member("lookupTableName", 424), member("description", 423), member("tableFields", 646), member("recordsCount", 553), member("sizeBytes", 629), member("lastUpdatedTime", 670), member("kmsKeyId", 347)]),
-    structure("LookupTableConfiguration", &[member("tableName", 424).required(), member("roleArn", 573).required(), member("description", 423), member("kmsKeyId", 347), member("tags", 658)]),
-    string("LookupTableDescription").min(0).max(1024),
-    string("LookupTableName").pattern("^[a-zA-Z0-9_]+$").min(1).max(256),
-    list("LookupTables", 421),
-    structure("LowerCaseString", &[member("withKeys", 427).required()]),
-    list("LowerCaseStringWithKeys", 706).min(1).max(10),
-    structure("MalformedQueryException", &[member("queryCompileError", 529)]).error(400, "", true),
-    string("MappingVersion").pattern("^\\d+\\.\\d+(\\.\\d+)?$").min(1).max(10),
-    string("MatchPattern").min(1),
-    list("MatchPatterns", 430).min(1).max(5),
-    string("Message"),
-    structure("MetricFilter", &[member("filterName", 249), member("filterPattern", 250), member("metricTransformations", 440), member("creationTime", 670), member("logGroupName", 404), member("applyOnTransformedLogs", 26), member("fieldSelectionCriteria", 244), member("emitSystemFieldDimensions", 202)]),
-    structure("MetricFilterMatchRecord", &[member("eventNumber", 219), member("eventMessage", 218), member("extractedValues", 236)]),
-    list("MetricFilterMatches", 434),
-    list("MetricFilters", 433),
-    string("MetricName").pattern("[^:*$]*").max(255),
-    string("MetricNamespace").pattern("[^:*$]*").max(255),
-    structure("MetricTransformation", &[member("metricName", 437).required(), member("metricNamespace", 438).required(), member("metricValue", 441).required(), member("defaultValue", 79), member("dimensions", 191), member("unit", 615)]),
-    list("MetricTransformations", 439).min(1).max(1),
-    string("MetricValue").max(100),
-    list("MoveKeyEntries", 443).min(1).max(5),
-    structure("MoveKeyEntry", &[member("source", 609).required(), member("target", 659).required(), member("overwriteIfExists", 472)]),
-    structure("MoveKeys", &[member("entries", 442).required()]),
-    string("NextToken").min(1),
-    string("NonMatchValue").min(1).max(128),
-    string("OCSFVersion").values(&["V1.1", "V1.5"]),
-    structure("OpenSearchApplication", &[member("applicationEndpoint", 449), member("applicationArn", 27), member("applicationId", 450), member("status", 462)]),
-    string("OpenSearchApplicationEndpoint").pattern("^https://[\\.\\-_/#:A-Za-z0-9]+\\.com$").min(1).max(1024),
-    string("OpenSearchApplicationId").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(256),
-    structure("OpenSearchCollection", &[member("collectionEndpoint", 452), member("collectionArn", 27), member("status", 462)]),
-    string("OpenSearchCollectionEndpoint").pattern("^https://[\\.\\-_/#:A-Za-z0-9]+\\.com$").min(1).max(1024),
-    structure("OpenSearchDataAccessPolicy", &[member("policyName", 460), member("status", 462)]),
-    structure("OpenSearchDataSource", &[member("dataSourceName", 455), member("status", 462)]),
-    string("OpenSearchDataSourceName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(256),
-    structure("OpenSearchEncryptionPolicy", &[member("policyName", 460), member("status", 462)]),
-    structure("OpenSearchIntegrationDetails", &[member("dataSource", 454), member("application", 448), member("collection", 451), member("workspace", 464), member("encryptionPolicy", 456), member("networkPolicy", 459), member("accessPolicy", 453), member("lifecyclePolicy", 458)]),
-    structure("OpenSearchLifecyclePolicy", &[member("policyName", 460), member("status", 462)]),
-    structure("OpenSearchNetworkPolicy", &[member("policyName", 460), member("status", 462)]),
-    string("OpenSearchPolicyName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(256),
-    structure("OpenSearchResourceConfig", &[member("kmsKeyArn", 27), member("dataSourceRoleArn", 27).required(), member("dashboardViewerPrincipals", 66).required(), member("applicationArn", 27), member("retentionDays", 41).required()]),
-    structure("OpenSearchResourceStatus", &[member("status", 463), member("statusMessage", 333)]),
-    string("OpenSearchResourceStatusType").values(&["ACTIVE", "NOT_FOUND", "ERROR"]),
-    structure("OpenSearchWorkspace", &[member("workspaceId", 465), member("status", 462)]),
-    string("OpenSearchWorkspaceId").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(256),
-    structure("OperationAbortedException", &[]).error(400, "", true),
-    string("OrderBy").values(&["LogStreamName", "LastEventTime"]),
-    string("OutputFormat").values(&["json", "plain", "w3c", "raw", "parquet"]),
-    list("OutputFormats", 468),
-    structure("OutputLogEvent", &[member("timestamp", 670), member("message", 218), member("ingestionTime", 670)]),
-    list("OutputLogEvents", 470),
-    boolean("OverwriteIfExists"),
-    structure("ParseCloudfront", &[member("source", 609)]),
-    structure("ParseJSON", &[member("source", 609), member("destination", 186)]),
-    structure("ParseKeyValue", &[member("source", 609), member("destination", 186), member("fieldDelimiter", 481), member("keyValueDelimiter", 346), member("keyPrefix", 345), member("nonMatchValue", 446), member("overwriteIfExists", 472)]),
-    structure("ParsePostgres", &[member("source", 609)]),
-    structure("ParseRoute53", &[member("source", 609)]),
-    structure("ParseToOCSF", &[member("source", 609), member("eventSource", 220).required(), member("ocsfVersion", 447).required(), member("mappingVersion", 429)]),
-    structure("ParseVPC", &[member("source", 609)]),
-    structure("ParseWAF", &[member("source", 609)]),
-    string("ParserFieldDelimiter").min(1).max(128),
-    string("PatternId").min(32).max(32),
-    string("PatternRegex").min(1),
-    string("PatternString").min(1),
-    structure("PatternToken", &[member("dynamicTokenPosition", 201), member("isDynamic", 34), member("tokenString", 673), member("enumerations", 213), member("inferredTokenName", 322)]),
-    list("PatternTokens", 485),
-    integer("Percentage").min(0).max(100),
-    structure("Policy", &[member("deliveryDestinationPolicy", 116)]),
-    string("PolicyDocument").min(1).max(51200),
-    string("PolicyName"),
-    string("PolicyScope").values(&["ACCOUNT", "RESOURCE"]),
-    string("PolicyType").values(&["DATA_PROTECTION_POLICY", "SUBSCRIPTION_FILTER_POLICY", "FIELD_INDEX_POLICY", "TRANSFORMER_POLICY", "METRIC_EXTRACTION_POLICY", "RETENTION_POLICY"]),
-    string("Priority").min(1),
-    structure("Processor", &[member("addKeys", 11), member("copyValue", 48), member("csv", 36), member("dateTimeConverter", 77), member("deleteKeys", 92), member("grok", 299), member("listToMap", 380), member("lowerCaseString", 426), member("moveKeys", 444), member("parseCloudfront", 473), member("parseJSON", 474), member("parseKeyValue", 475), member("parseRoute53", 477), member("parseToOCSF", 478), member("parsePostgres", 476), member("parseVPC", 479), member("parseWAF", 480), member("renameKeys", 558), member("splitString", 611), member("substituteString", 633), member("trimString", 681), member("typeConverter", 684), member("upperCaseString", 699)]),
-    list("Processors", 494).min(1).max(20),
-    structure("PutAccountPolicyRequest", &[member("policyName", 490).required(), member("policyDocument", 6).required(), member("policyType", 492).required(), member("scope", 598), member("selectionCriteria", 601), member("dryRun", 198)]),
-    structure("PutAccountPolicyResponse", &[member("accountPolicy", 5), member("dryRunResult", 200)]),
-    structure("PutBearerTokenAuthenticationRequest", &[member("logGroupIdentifier", 400).required(), member("bearerTokenAuthenticationEnabled", 33).required()]),
-    structure("PutDataProtectionPolicyRequest", &[member("logGroupIdentifier", 400).required(), member("policyDocument", 69).required()]),
-    structure("PutDataProtectionPolicyResponse", &[member("logGroupIdentifier", 400), member("policyDocument", 69), member("lastUpdatedTime", 670)]),
-    structure("PutDeliveryDestinationPolicyRequest", &[member("deliveryDestinationName", 114).required(), member("deliveryDestinationPolicy", 116).required()]),
-    structure("PutDeliveryDestinationPolicyResponse", &[member("policy", 488)]),
-    structure("PutDeliveryDestinationRequest", &[member("name", 114).required(), member("outputFormat", 468), member("deliveryDestinationConfiguration", 113), member("deliveryDestinationType", 117), member("roleArn", 27), member("tags", 658)]),
-    structure("PutDeliveryDestinationResponse", &[member("deliveryDestination", 112)]),
-    structure("PutDeliverySourceRequest", &[member("name", 131).required(), member("resourceArn", 27).required(), member("logType", 419).required(), member("tags", 658), member("deliverySourceConfiguration", 122)]),
-    structure("PutDeliverySourceResponse", &[member("deliverySource", 121)]),
-    structure("PutDestinationPolicyRequest", &[member("destinationName", 187).required(), member("accessPolicy", 1).required(), member("forceUpdate", 257)]),
-    structure("PutDestinationRequest", &[member("destinationName", 187).required(), member("targetArn", 660).required(), member("roleArn", 573).required(), member("tags", 658)]),
-    structure("PutDestinationResponse", &[member("destination", 183)]),
-    structure("PutIndexPolicyRequest", &[member("logGroupIdentifier", 400).required(), member("policyDocument", 489).required()]),
-    structure("PutIndexPolicyResponse", &[member("indexPolicy", 319)]),
-    structure("PutIntegrationRequest", &[member("integrationName", 330).required(), member("resourceConfig", 563).required(), member("integrationType", 336).required()]),
-    structure("PutIntegrationResponse", &[member("integrationName", 330), member("integrationStatus", 332)]),
-    structure("PutLogEventsRequest", &[member("logGroupName", 404).required(), member("logStreamName", 416).required(), member("logEvents", 326).required(), member("sequenceToken", 602), member("entity", 205)]),
-    structure("PutLogEventsResponse", &[member("nextSequenceToken", 602), member("rejectedLogEventsInfo", 555), member("rejectedEntityInfo", 554)]),
-    structure("PutLogGroupDeletionProtectionRequest", &[member("logGroupIdentifier", 400).required(), member("deletionProtectionEnabled", 108).required()]),
-    structure("PutMetricFilterRequest", &[member("logGroupName", 404).required(), member("filterName", 249).required(), member("filterPattern", 250).required(), member("metricTransformations", 440).required(), member("applyOnTransformedLogs", 26), member("fieldSelectionCriteria", 244), member("emitSystemFieldDimensions", 202)]),
-    structure("PutQueryDefinitionRequest", &[member("queryLanguage", 539), member("name", 533).required(), member("queryDefinitionId", 536), member("logGroupNames", 407), member("queryString", 534).required(), member("clientToken", 40), member("parameters", 544)]),
-    structure("PutQueryDefinitionResponse", &[member("queryDefinitionId", 536)]),
-    structure("PutResourcePolicyRequest", &[member("policyName", 490), member("policyDocument", 489), member("resourceArn", 27), member("expectedRevisionId", 225)]),
-    structure("PutResourcePolicyResponse", &[member("resourcePolicy", 567), member("revisionId", 225)]),
-    structure("PutRetentionPolicyRequest", &[member("logGroupName", 404).required(), member("retentionInDays", 78).required()]),
-    structure("PutStorageTierPolicyRequest", &[member("storageTier", 628).required()]),
-    structure("PutStorageTierPolicyResponse", &[member("storageTier", 628), member("lastUpdatedTime", 670)]),
-    structure("PutSubscriptionFilterRequest", &[member("logGroupName", 404).required(), member("filterName", 249).required(), member("filterPattern", 250).required(), member("destinationArn", 184).required(), member("roleArn", 573), member("distribution", 197), member("applyOnTransformedLogs", 26), member("fieldSelectionCriteria", 244), member("emitSystemFields", 202)]),
-    structure("PutSyslogConfigurationRequest", &[member("logGroupIdentifier", 400).required(), member("vpcEndpointId", 705)]),
-    structure("PutTransformerRequest", &[member("logGroupIdentifier", 400).required(), member("transformerConfig", 495).required()]),
-    integer("QueryCharOffset"),
-    structure("QueryCompileError", &[member("location", 530), member("message", 432)]),
-    structure("QueryCompileErrorLocation", &[member("startCharOffset", 528), member("endCharOffset", 528)]),
-    structure("QueryDefinition", &[member("queryLanguage", 539), member("queryDefinitionId", 536), member("name", 533), member("queryString", 534), member("lastModified", 670), member("logGroupNames", 407), member("parameters", 544)]),
-    list("QueryDefinitionList", 531),
-    string("QueryDefinitionName").min(1).max(255),
-    string("QueryDefinitionString").min(1).max(10000),
-    long("QueryDuration"),
-    string("QueryId").min(1).max(256),
-    structure("QueryInfo", &[member("queryLanguage", 539), member("queryId", 536), member("queryString", 549), member("status", 548), member("createTime", 670), member("logGroupName", 404), member("queryDuration", 535), member("bytesScanned", 35), member("userIdentity", 701)]),
-    list("QueryInfoList", 537),
-    string("QueryLanguage").values(&["CWLI", "SQL", "PPL"]),
-    integer("QueryListMaxResults").min(1).max(1000),
-    structure("QueryParameter", &[member("name", 545).required(), member("defaultValue", 542), member("description", 543)]),
-    string("QueryParameterDefaultValue").max(1024),
-    string("QueryParameterDescription").max(512),
-    list("QueryParameterList", 541).max(20),
-    string("QueryParameterName").pattern("^[a-zA-Z_][a-zA-Z0-9_]*").min(1).max(128),
-    list("QueryResults", 571),
-    structure("QueryStatistics", &[member("recordsMatched", 625), member("recordsScanned", 625), member("estimatedRecordsSkipped", 625), member("bytesScanned", 625), member("estimatedBytesSkipped", 625), member("logGroupsScanned", 625), member("resultCount", 625)]),
-    string("QueryStatus").values(&["Scheduled", "Running", "Complete", "Failed", "Cancelled", "Timeout", "Unknown"]),
-    string("QueryString").min(0).max(10000),
-    string("QuoteCharacter").min(1).max(1),
-    structure("RecordField", &[member("name", 239), member("mandatory", 34)]),
-    list("RecordFields", 239).min(0).max(128),
-    long("RecordsCount").min(0),
-    structure("RejectedEntityInfo", &[member("errorType", 212).required()]),
-    structure("RejectedLogEventsInfo", &[member("tooNewLogEventStartIndex", 388), member("tooOldLogEventEndIndex", 388), member("expiredLogEventEndIndex", 388)]),
-    list("RenameKeyEntries", 557).min(1).max(5),
-    structure("RenameKeyEntry", &[member("key", 344).required(), member("renameTo", 559).required(), member("overwriteIfExists", 472)]),
-    structure("RenameKeys", &[member("entries", 556).required()]),
-    string("RenameTo").min(1).max(128),
-    string("RequestId").min(0).max(256),
-    structure("ResourceAlreadyExistsException", &[]).error(400, "", true),
-    list("ResourceArns", 27),
-    structure("ResourceConfig", &[member("openSearchResourceConfig", 461)]).union(),
-    string("ResourceIdentifier").pattern("[\\w+=/:,.@\\-\\*]*").min(1).max(2048),
-    structure("ResourceNotFoundException", &[]).error(400, "", true),
-    list("ResourcePolicies", 567),
-    structure("ResourcePolicy", &[member("policyName", 490), member("policyDocument", 489), member("lastUpdatedTime", 670), member("policyScope", 491), member("resourceArn", 27), member("revisionId", 225)]),
-    string("ResourceType").pattern("[\\w-_]*").min(1).max(255),
-    list("ResourceTypes", 568).min(1).max(10),
-    structure("ResultField", &[member("field", 237), member("value", 703)]),
-    list("ResultRows", 570),
-    string("RetentionValue").min(1).max(12),
-    string("RoleArn").min(1),
-    structure("S3Configuration", &[member("destinationIdentifier", 584).required(), member("roleArn", 573).required(), member("ownerAccountId", 2), member("kmsKeyId", 347)]),
-    structure("S3DeliveryConfiguration", &[member("suffixPath", 136), member("enableHiveCompatiblePath", 34)]),
-    structure("S3TableIntegrationSource", &[member("identifier", 577), member("dataSource", 71), member("status", 578), member("statusReason", 579), member("createdTimeStamp", 670), member("parentSourceIdentifier", 577)]),
-    string("S3TableIntegrationSourceIdentifier").min(1).max(2048),
-    string("S3TableIntegrationSourceStatus").values(&["ACTIVE", "UNHEALTHY", "FAILED", "DATA_SOURCE_DELETE_IN_PROGRESS"]),
-    string("S3TableIntegrationSourceStatusReason").min(1),
-    list("S3TableIntegrationSources", 576),
-    string("S3TablesDatasourceName").min(1).max(256),
-    string("S3TablesDatasourceType").min(1).max(256),
-    structure("S3TablesIntegration", &[member("datasourceName", 581), member("datasourceType", 582)]),
-    string("S3Uri").pattern("s3://[a-z0-9][\\.\\-a-z0-9]{1,61}[a-z0-9](/.*)?").max(1024),
-    string("ScheduleExpression").max(256),
-    string("ScheduleTimezone").min(1),
-    string("ScheduleType").values(&["CUSTOMER_MANAGED", "AWS_MANAGED"]),
-    string("ScheduledQueryDescription").max(1024),
-    structure("ScheduledQueryDestination", &[member("destinationType", 591), member("destinationIdentifier", 630), member("status", 7), member("processedIdentifier", 630), member("errorMessage", 630)]),
-    list("ScheduledQueryDestinationList", 589),
-    string("ScheduledQueryDestinationType").values(&["S3", "LOOKUP_TABLE"]),
-    string("ScheduledQueryIdentifier").min(1).max(300),
-    list("ScheduledQueryLogGroupIdentifiers", 400).min(1).max(50),
-    string("ScheduledQueryName").min(1).max(300),
-    string("ScheduledQueryState").values(&["ENABLED", "DISABLED"]),
-    structure("ScheduledQuerySummary", &[member("scheduledQueryArn", 27), member("name", 594), member("state", 595), member("scheduleType", 587), member("lastTriggeredTime", 670), member("lastExecutionStatus", 223), member("scheduleExpression", 585), member("timezone", 586), member("destinationConfiguration", 185), member("creationTime", 670), member("lastUpdatedTime", 670)]),
-    list("ScheduledQuerySummaryList", 596),
-    string("Scope").values(&["ALL"]),
-    structure("SearchedLogStream", &[member("logStreamName", 416), member("searchedCompletely", 417)]),
-    list("SearchedLogStreams", 599),
-    string("SelectionCriteria"),
-    string("SequenceToken").min(1),
-    string("Service").pattern("[\\w_-]*").min(1).max(255),
-    structure("ServiceQuotaExceededException", &[]).error(400, "", true),
-    structure("ServiceUnavailableException", &[]).error(500, "", false),
-    string("SessionId").min(0).max(256),
-    structure("SessionStreamingException", &[member("message", 432)]).error(400, "", true),
-    structure("SessionTimeoutException", &[member("message", 432)]).error(400, "", true),
-    string("Source").min(1).max(128),
-    string("SourceTimezone").min(1),
-    structure("SplitString", &[member("entries", 613).required()]),
-    string("SplitStringDelimiter").min(1).max(128),
-    list("SplitStringEntries", 614).min(1).max(10),
-    structure("SplitStringEntry", &[member("source", 609).required(), member("delimiter", 612).required()]),
-    string("StandardUnit").values(&["Seconds", "Microseconds", "Milliseconds", "Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes", "Bits", "Kilobits", "Megabits", "Gigabits", "Terabits", "Percent", "Count", "Bytes/Second", "Kilobytes/Second", "Megabytes/Second", "Gigabytes/Second", "Terabytes/Second", "Bits/Second", "Kilobits/Second", "Megabits/Second", "Gigabits/Second", "Terabits/Second", "Count/Second", "None"]),
-    boolean("StartFromHead"),
-    list("StartLiveTailLogGroupIdentifiers", 400).min(1).max(10),
-    structure("StartLiveTailRequest", &[member("logGroupIdentifiers", 617).required(), member("logStreamNames", 327), member("logStreamNamePrefixes", 327), member("logEventFilterPattern", 250)]),
-    structure("StartLiveTailResponse", &[member("responseStream", 620)]),
-    structure("StartLiveTailResponseStream", &[member("sessionStart", 384), member("sessionUpdate", 385), member("SessionTimeoutException", 608), member("SessionStreamingException", 607)]).event_stream(),
-    structure("StartQueryRequest", &[member("queryLanguage", 539), member("logGroupName", 404), member("logGroupNames", 407), member("logGroupIdentifiers", 401), member("startTime", 670).required(), member("endTime", 670).required(), member("queryString", 549).required(), member("limit", 222)]),
-    structure("StartQueryResponse", &[member("queryId", 536)]),
-    long("StartTimeOffset"),
-    string("State").values(&["Active", "Suppressed", "Baseline"]),
-    double("StatsValue"),
-    structure("StopQueryRequest", &[member("queryId", 536).required()]),
-    structure("StopQueryResponse", &[member("success", 636)]),
-    string("StorageTier").values(&["STANDARD", "INTELLIGENT_TIERING"]),
-    long("StoredBytes").min(0),
-    string("String"),
-    structure("SubscriptionFilter", &[member("filterName", 249), member("logGroupName", 404), member("filterPattern", 250), member("destinationArn", 184), member("roleArn", 573), member("distribution", 197), member("applyOnTransformedLogs", 26), member("creationTime", 670), member("fieldSelectionCriteria", 244), member("emitSystemFields", 202)]),
-    list("SubscriptionFilters", 631),
-    structure("SubstituteString", &[member("entries", 634).required()]),
-    list("SubstituteStringEntries", 635).min(1).max(10),
-    structure("SubstituteStringEntry", &[member("source", 609).required(), member("from", 258).required(), member("to", 671).required()]),
-    boolean("Success"),
-    structure("SuppressionPeriod", &[member("value", 328), member("suppressionUnit", 640)]),
-    string("SuppressionState").values(&["SUPPRESSED", "UNSUPPRESSED"]),
-    string("SuppressionType").values(&["LIMITED", "INFINITE"]),
-    string("SuppressionUnit").values(&["SECONDS", "MINUTES", "HOURS"]),
-    structure("SyslogConfiguration", &[member("logGroupArn", 394), member("sourceType", 643), member("vpcEndpointId", 705), member("createdAt", 670)]),
-    list("SyslogConfigurations", 641),
-    string("SyslogSourceType").values(&["VPCE"]),
-    string("SystemField"),
-    string("TableBody").min(1).max(10485760),
-    list("TableFields", 630),
-    structure("TagFilter", &[member("key", 648).required(), member("values", 650)]),
-    string("TagFilterKey").pattern("^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+)$").min(1).max(128),
-    string("TagFilterValue").pattern("^!?\\*?([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)\\*?$").min(0).max(259),
-    list("TagFilterValues", 649).min(0).max(5),
-    list("TagFilters", 647).min(1).max(5),
-    string("TagKey").pattern("^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+)$").min(1).max(128),
-    list("TagKeyList", 652).min(0).max(50),
-    list("TagList", 652).min(1),
-    structure("TagLogGroupRequest", &[member("logGroupName", 404).required(), member("tags", 658).required()]),
-    structure("TagResourceRequest", &[member("resourceArn", 17).required(), member("tags", 658).required()]),
-    string("TagValue").pattern("^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$").max(256),
-    map("Tags", 652, 657).min(1).max(50),
-    string("Target").min(1).max(128),
-    string("TargetArn").min(1),
-    string("TargetFormat").min(1).max(64),
-    string("TargetTimezone").min(1),
-    list("TestEventMessages", 218).min(1).max(50),
-    structure("TestMetricFilterRequest", &[member("filterPattern", 250).required(), member("logEventMessages", 663).required()]),
-    structure("TestMetricFilterResponse", &[member("matches", 435)]),
-    structure("TestTransformerRequest", &[member("transformerConfig", 495).required(), member("logEventMessages", 663).required()]),
-    structure("TestTransformerResponse", &[member("transformedLogs", 678)]),
-    structure("ThrottlingException", &[]).error(400, "", true),
-    string("Time").min(1),
-    long("Timestamp").min(0),
-    string("ToKey").min(1).max(128),
-    string("Token"),
-    string("TokenString").min(1),
-    long("TokenValue"),
-    structure("TooManyTagsException", &[member("message", 432), member("resourceName", 17)]).error(400, "", true),
-    string("TransformedEventMessage").min(1),
-    structure("TransformedLogRecord", &[member("eventNumber", 219), member("eventMessage", 218), member("transformedEventMessage", 676)]),
-    list("TransformedLogs", 677),
-    structure("TriggerHistoryRecord", &[member("queryId", 536), member("executionStatus", 223), member("triggeredTimestamp", 670), member("errorMessage", 630), member("destinations", 590)]),
-    list("TriggerHistoryRecordList", 679),
-    structure("TrimString", &[member("withKeys", 682).required()]),
-    list("TrimStringWithKeys", 706).min(1).max(10),
-    string("Type").values(&["boolean", "integer", "double", "string"]),
-    structure("TypeConverter", &[member("entries", 685).required()]),
-    list("TypeConverterEntries", 686).min(1).max(5),
-    structure("TypeConverterEntry", &[member("key", 344).required(), member("type", 683).required()]),
-    boolean("Unmask"),
-    structure("UnrecognizedClientException", &[]).error(400, "", true),
-    structure("UntagLogGroupRequest", &[member("logGroupName", 404).required(), member("tags", 654).required()]),
-    structure("UntagResourceRequest", &[member("resourceArn", 17).required(), member("tagKeys", 653).required()]),
-    structure("UpdateAnomalyRequest", &[member("anomalyId", 24), member("patternId", 482), member("anomalyDetectorArn", 21).required(), member("suppressionType", 639), member("suppressionPeriod", 637), member("baseline", 31)]),
-    structure("UpdateDeliveryConfigurationRequest", &[member("id", 120).required(), member("recordFields", 552), member("fieldDelimiter", 238), member("s3DeliveryConfiguration", 575)]),
-    structure("UpdateDeliveryConfigurationResponse", &[]),
-    structure("UpdateLogAnomalyDetectorRequest", &[member("anomalyDetectorArn", 21).required(), member("evaluationFrequency", 216), member("filterPattern", 250), member("anomalyVisibilityTime", 25), member("enabled", 34).required()]),
-    structure("UpdateLookupTableRequest", &[member("lookupTableArn", 27).required(), member("description", 423), member("tableBody", 645), member("queryId", 536), member("kmsKeyId", 347)]),
-    structure("UpdateLookupTableResponse", &[member("lookupTableArn", 27), member("lastUpdatedTime", 670)]),
-    structure("UpdateScheduledQueryRequest", &[member("identifier", 592).required(), member("description", 588), member("queryLanguage", 539).required(), member("queryString", 549).required(), member("logGroupIdentifiers", 593), member("scheduleExpression", 585).required(), member("timezone", 586), member("startTimeOffset", 623), member("endTimeOffset", 204), member("destinationConfiguration", 185), member("scheduleStartTime", 670), member("scheduleEndTime", 670), member("executionRoleArn", 573).required(), member("state", 595)]),
-    structure("UpdateScheduledQueryResponse", &[member("scheduledQueryArn", 27), member("name", 594), member("description", 588), member("queryLanguage", 539), member("queryString", 549), member("logGroupIdentifiers", 593), member("scheduleExpression", 585), member("timezone", 586), member("startTimeOffset", 623), member("endTimeOffset", 204), member("destinationConfiguration", 185), member("state", 595), member("scheduleType", 587), member("lastTriggeredTime", 670), member("lastExecutionStatus", 223), member("scheduleStartTime", 670), member("scheduleEndTime", 670), member("executionRoleArn", 573), member("creationTime", 670), member("lastUpdatedTime", 670)]),
-    structure("UpperCaseString", &[member("withKeys", 700).required()]),
-    list("UpperCaseStringWithKeys", 706).min(1).max(10),
-    string("UserIdentity").min(1).max(2048),
-    structure("ValidationException", &[]).error(400, "", true),
-    string("Value"),
-    string("ValueKey").min(1).max(128),
-    string("VpcEndpointId").pattern("^vpce-[0-9a-f]{1,64}$"),
-    string("WithKey").min(1),
-];
+// A constant a shape, because rustc's time grows with the square of the calls in a constant.
+#[rustfmt::skip]
+const S0: Shape = structure("AccessDeniedException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S1: Shape = string("AccessPolicy").min(1);
+#[rustfmt::skip]
+const S2: Shape = string("AccountId").pattern("^\\d{12}$").min(12).max(12);
+#[rustfmt::skip]
+const S3: Shape = list("AccountIds", 2).min(0).max(20);
+#[rustfmt::skip]
+const S4: Shape = list("AccountPolicies", 5);
+#[rustfmt::skip]
+const S5: Shape = structure("AccountPolicy", &[member("policyName", 490), member("policyDocument", 6), member("lastUpdatedTime", 670), member("policyType", 492), member("scope", 598), member("selectionCriteria", 601), member("accountId", 2)]);
+#[rustfmt::skip]
+const S6: Shape = string("AccountPolicyDocument");
+#[rustfmt::skip]
+const S7: Shape = string("ActionStatus").values(&["IN_PROGRESS", "CLIENT_ERROR", "FAILED", "COMPLETE"]);
+#[rustfmt::skip]
+const S8: Shape = list("AddKeyEntries", 9).min(1).max(5);
+#[rustfmt::skip]
+const S9: Shape = structure("AddKeyEntry", &[member("key", 344).required(), member("value", 10).required(), member("overwriteIfExists", 472)]);
+#[rustfmt::skip]
+const S10: Shape = string("AddKeyValue").min(1).max(256);
+#[rustfmt::skip]
+const S11: Shape = structure("AddKeys", &[member("entries", 8).required()]);
+#[rustfmt::skip]
+const S12: Shape = list("AggregateLogGroupSummaries", 13);
+#[rustfmt::skip]
+const S13: Shape = structure("AggregateLogGroupSummary", &[member("logGroupCount", 397), member("groupingIdentifiers", 304)]);
+#[rustfmt::skip]
+const S14: Shape = string("AllowedActionForAllowVendedLogsDeliveryForResource");
+#[rustfmt::skip]
+const S15: Shape = list("AllowedFieldDelimiters", 238);
+#[rustfmt::skip]
+const S16: Shape = list("AllowedFields", 551);
+#[rustfmt::skip]
+const S17: Shape = string("AmazonResourceName").pattern("[\\w+=/:,.@-]*").min(1).max(1011);
+#[rustfmt::skip]
+const S18: Shape = list("Anomalies", 19);
+#[rustfmt::skip]
+const S19: Shape = structure("Anomaly", &[member("anomalyId", 24).required(), member("patternId", 482).required(), member("anomalyDetectorArn", 21).required(), member("patternString", 484).required(), member("patternRegex", 483), member("priority", 493), member("firstSeen", 214).required(), member("lastSeen", 214).required(), member("description", 182).required(), member("active", 34).required(), member("state", 624).required(), member("histogram", 305).required(), member("logSamples", 414).required(), member("patternTokens", 486).required(), member("logGroupArnList", 395).required(), member("suppressed", 34), member("suppressedDate", 214), member("suppressedUntil", 214), member("isPatternLevelSuppression", 34)]);
+#[rustfmt::skip]
+const S20: Shape = structure("AnomalyDetector", &[member("anomalyDetectorArn", 21), member("detectorName", 190), member("logGroupArnList", 395), member("evaluationFrequency", 216), member("filterPattern", 250), member("anomalyDetectorStatus", 22), member("kmsKeyId", 347), member("creationTimeStamp", 214), member("lastModifiedTimeStamp", 214), member("anomalyVisibilityTime", 25)]);
+#[rustfmt::skip]
+const S21: Shape = string("AnomalyDetectorArn").pattern("[\\w#+=/:,.@-]*").min(1);
+#[rustfmt::skip]
+const S22: Shape = string("AnomalyDetectorStatus").values(&["INITIALIZING", "TRAINING", "ANALYZING", "FAILED", "DELETED", "PAUSED"]);
+#[rustfmt::skip]
+const S23: Shape = list("AnomalyDetectors", 20);
+#[rustfmt::skip]
+const S24: Shape = string("AnomalyId").min(36).max(36);
+#[rustfmt::skip]
+const S25: Shape = long("AnomalyVisibilityTime").min(7).max(90);
+#[rustfmt::skip]
+const S26: Shape = boolean("ApplyOnTransformedLogs");
+#[rustfmt::skip]
+const S27: Shape = string("Arn");
+#[rustfmt::skip]
+const S28: Shape = structure("AssociateKmsKeyRequest", &[member("logGroupName", 404), member("kmsKeyId", 347).required(), member("resourceIdentifier", 564)]);
+#[rustfmt::skip]
+const S29: Shape = structure("AssociateSourceToS3TableIntegrationRequest", &[member("integrationArn", 27).required(), member("dataSource", 71).required()]);
+#[rustfmt::skip]
+const S30: Shape = structure("AssociateSourceToS3TableIntegrationResponse", &[member("identifier", 577)]);
+#[rustfmt::skip]
+const S31: Shape = boolean("Baseline");
+#[rustfmt::skip]
+const S32: Shape = string("BatchId").min(1).max(256);
+#[rustfmt::skip]
+const S33: Shape = boolean("BearerTokenAuthenticationEnabled");
+#[rustfmt::skip]
+const S34: Shape = boolean("Boolean");
+#[rustfmt::skip]
+const S35: Shape = double("BytesScannedValue");
+#[rustfmt::skip]
+const S36: Shape = structure("CSV", &[member("quoteCharacter", 550), member("delimiter", 109), member("columns", 43), member("source", 609), member("destination", 186)]);
+#[rustfmt::skip]
+const S37: Shape = structure("CancelExportTaskRequest", &[member("taskId", 230).required()]);
+#[rustfmt::skip]
+const S38: Shape = structure("CancelImportTaskRequest", &[member("importId", 310).required()]);
+#[rustfmt::skip]
+const S39: Shape = structure("CancelImportTaskResponse", &[member("importId", 310), member("importStatistics", 312), member("importStatus", 313), member("creationTime", 670), member("lastUpdatedTime", 670)]);
+#[rustfmt::skip]
+const S40: Shape = string("ClientToken").pattern("\\S{36,128}").min(36).max(128);
+#[rustfmt::skip]
+const S41: Shape = integer("CollectionRetentionDays").min(1).max(30);
+#[rustfmt::skip]
+const S42: Shape = string("Column").min(1).max(128);
+#[rustfmt::skip]
+const S43: Shape = list("Columns", 42).max(100);
+#[rustfmt::skip]
+const S44: Shape = structure("ConfigurationTemplate", &[member("service", 603), member("logType", 419), member("resourceType", 568), member("deliveryDestinationType", 117), member("defaultDeliveryConfigValues", 45), member("allowedFields", 16), member("allowedOutputFormats", 469), member("allowedActionForAllowVendedLogsDeliveryForResource", 14), member("allowedFieldDelimiters", 15), member("allowedSuffixPathFields", 552), member("deliverySourceConfiguration", 128), member("s3TablesIntegration", 583)]);
+#[rustfmt::skip]
+const S45: Shape = structure("ConfigurationTemplateDeliveryConfigValues", &[member("recordFields", 552), member("fieldDelimiter", 238), member("s3DeliveryConfiguration", 575)]);
+#[rustfmt::skip]
+const S46: Shape = list("ConfigurationTemplates", 44);
+#[rustfmt::skip]
+const S47: Shape = structure("ConflictException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S48: Shape = structure("CopyValue", &[member("entries", 49).required()]);
+#[rustfmt::skip]
+const S49: Shape = list("CopyValueEntries", 50).min(1).max(5);
+#[rustfmt::skip]
+const S50: Shape = structure("CopyValueEntry", &[member("source", 609).required(), member("target", 659).required(), member("overwriteIfExists", 472)]);
+#[rustfmt::skip]
+const S51: Shape = long("Count");
+#[rustfmt::skip]
+const S52: Shape = structure("CreateDeliveryRequest", &[member("deliverySourceName", 131).required(), member("deliveryDestinationArn", 27).required(), member("recordFields", 552), member("fieldDelimiter", 238), member("s3DeliveryConfiguration", 575), member("tags", 658)]);
+#[rustfmt::skip]
+const S53: Shape = structure("CreateDeliveryResponse", &[member("delivery", 111)]);
+#[rustfmt::skip]
+const S54: Shape = structure("CreateExportTaskRequest", &[member("taskName", 231), member("logGroupName", 404).required(), member("logStreamNamePrefix", 416), member("from", 670).required(), member("to", 670).required(), member("destination", 226).required(), member("destinationPrefix", 227)]);
+#[rustfmt::skip]
+const S55: Shape = structure("CreateExportTaskResponse", &[member("taskId", 230)]);
+#[rustfmt::skip]
+const S56: Shape = structure("CreateImportTaskRequest", &[member("importSourceArn", 27).required(), member("importRoleArn", 573).required(), member("importFilter", 309)]);
+#[rustfmt::skip]
+const S57: Shape = structure("CreateImportTaskResponse", &[member("importId", 310), member("importDestinationArn", 27), member("creationTime", 670)]);
+#[rustfmt::skip]
+const S58: Shape = structure("CreateLogAnomalyDetectorRequest", &[member("logGroupArnList", 395).required(), member("detectorName", 190), member("evaluationFrequency", 216), member("filterPattern", 250), member("kmsKeyId", 189), member("anomalyVisibilityTime", 25), member("tags", 658)]);
+#[rustfmt::skip]
+const S59: Shape = structure("CreateLogAnomalyDetectorResponse", &[member("anomalyDetectorArn", 21)]);
+#[rustfmt::skip]
+const S60: Shape = structure("CreateLogGroupRequest", &[member("logGroupName", 404).required(), member("kmsKeyId", 347), member("tags", 658), member("logGroupClass", 396), member("deletionProtectionEnabled", 108)]);
+#[rustfmt::skip]
+const S61: Shape = structure("CreateLogStreamRequest", &[member("logGroupName", 404).required(), member("logStreamName", 416).required()]);
+#[rustfmt::skip]
+const S62: Shape = structure("CreateLookupTableRequest", &[member("lookupTableName", 424).required(), member("description", 423), member("tableBody", 645), member("queryId", 536), member("kmsKeyId", 347), member("tags", 658)]);
+#[rustfmt::skip]
+const S63: Shape = structure("CreateLookupTableResponse", &[member("lookupTableArn", 27), member("createdAt", 670)]);
+#[rustfmt::skip]
+const S64: Shape = structure("CreateScheduledQueryRequest", &[member("name", 594).required(), member("description", 588), member("queryLanguage", 539).required(), member("queryString", 549).required(), member("logGroupIdentifiers", 593), member("scheduleExpression", 585).required(), member("timezone", 586), member("startTimeOffset", 623), member("endTimeOffset", 204), member("destinationConfiguration", 185), member("scheduleStartTime", 670), member("scheduleEndTime", 670), member("executionRoleArn", 573).required(), member("state", 595), member("tags", 658)]);
+#[rustfmt::skip]
+const S65: Shape = structure("CreateScheduledQueryResponse", &[member("scheduledQueryArn", 27), member("state", 595)]);
+#[rustfmt::skip]
+const S66: Shape = list("DashboardViewerPrincipals", 27);
+#[rustfmt::skip]
+const S67: Shape = blob("Data");
+#[rustfmt::skip]
+const S68: Shape = structure("DataAlreadyAcceptedException", &[member("expectedSequenceToken", 602)]).error(400, "", true);
+#[rustfmt::skip]
+const S69: Shape = string("DataProtectionPolicyDocument");
+#[rustfmt::skip]
+const S70: Shape = string("DataProtectionStatus").values(&["ACTIVATED", "DELETED", "ARCHIVED", "DISABLED"]);
+#[rustfmt::skip]
+const S71: Shape = structure("DataSource", &[member("name", 74).required(), member("type", 75)]);
+#[rustfmt::skip]
+const S72: Shape = structure("DataSourceFilter", &[member("name", 74).required(), member("type", 75)]);
+#[rustfmt::skip]
+const S73: Shape = list("DataSourceFilters", 72).min(1).max(5);
+#[rustfmt::skip]
+const S74: Shape = string("DataSourceName");
+#[rustfmt::skip]
+const S75: Shape = string("DataSourceType");
+#[rustfmt::skip]
+const S76: Shape = string("DataType");
+#[rustfmt::skip]
+const S77: Shape = structure("DateTimeConverter", &[member("source", 609).required(), member("target", 659).required(), member("targetFormat", 661), member("matchPatterns", 431).required(), member("sourceTimezone", 610), member("targetTimezone", 662), member("locale", 386)]);
+#[rustfmt::skip]
+const S78: Shape = integer("Days");
+#[rustfmt::skip]
+const S79: Shape = double("DefaultValue");
+#[rustfmt::skip]
+const S80: Shape = structure("DeleteAccountPolicyRequest", &[member("policyName", 490).required(), member("policyType", 492).required(), member("dryRun", 198)]);
+#[rustfmt::skip]
+const S81: Shape = structure("DeleteAccountPolicyResponse", &[member("dryRunResult", 200)]);
+#[rustfmt::skip]
+const S82: Shape = structure("DeleteDataProtectionPolicyRequest", &[member("logGroupIdentifier", 400).required()]);
+#[rustfmt::skip]
+const S83: Shape = structure("DeleteDeliveryDestinationPolicyRequest", &[member("deliveryDestinationName", 114).required()]);
+#[rustfmt::skip]
+const S84: Shape = structure("DeleteDeliveryDestinationRequest", &[member("name", 114).required()]);
+#[rustfmt::skip]
+const S85: Shape = structure("DeleteDeliveryRequest", &[member("id", 120).required()]);
+#[rustfmt::skip]
+const S86: Shape = structure("DeleteDeliverySourceRequest", &[member("name", 131).required()]);
+#[rustfmt::skip]
+const S87: Shape = structure("DeleteDestinationRequest", &[member("destinationName", 187).required()]);
+#[rustfmt::skip]
+const S88: Shape = structure("DeleteIndexPolicyRequest", &[member("logGroupIdentifier", 400).required()]);
+#[rustfmt::skip]
+const S89: Shape = structure("DeleteIndexPolicyResponse", &[]);
+#[rustfmt::skip]
+const S90: Shape = structure("DeleteIntegrationRequest", &[member("integrationName", 330).required(), member("force", 256)]);
+#[rustfmt::skip]
+const S91: Shape = structure("DeleteIntegrationResponse", &[]);
+#[rustfmt::skip]
+const S92: Shape = structure("DeleteKeys", &[member("withKeys", 107).required()]);
+#[rustfmt::skip]
+const S93: Shape = structure("DeleteLogAnomalyDetectorRequest", &[member("anomalyDetectorArn", 21).required()]);
+#[rustfmt::skip]
+const S94: Shape = structure("DeleteLogGroupRequest", &[member("logGroupName", 404).required()]);
+#[rustfmt::skip]
+const S95: Shape = structure("DeleteLogStreamRequest", &[member("logGroupName", 404).required(), member("logStreamName", 416).required()]);
+#[rustfmt::skip]
+const S96: Shape = structure("DeleteLookupTableRequest", &[member("lookupTableArn", 27).required()]);
+#[rustfmt::skip]
+const S97: Shape = structure("DeleteMetricFilterRequest", &[member("logGroupName", 404).required(), member("filterName", 249).required()]);
+#[rustfmt::skip]
+const S98: Shape = structure("DeleteQueryDefinitionRequest", &[member("queryDefinitionId", 536).required()]);
+#[rustfmt::skip]
+const S99: Shape = structure("DeleteQueryDefinitionResponse", &[member("success", 636)]);
+#[rustfmt::skip]
+const S100: Shape = structure("DeleteResourcePolicyRequest", &[member("policyName", 490), member("resourceArn", 27), member("expectedRevisionId", 225)]);
+#[rustfmt::skip]
+const S101: Shape = structure("DeleteRetentionPolicyRequest", &[member("logGroupName", 404).required()]);
+#[rustfmt::skip]
+const S102: Shape = structure("DeleteScheduledQueryRequest", &[member("identifier", 592).required()]);
+#[rustfmt::skip]
+const S103: Shape = structure("DeleteScheduledQueryResponse", &[]);
+#[rustfmt::skip]
+const S104: Shape = structure("DeleteSubscriptionFilterRequest", &[member("logGroupName", 404).required(), member("filterName", 249).required()]);
+#[rustfmt::skip]
+const S105: Shape = structure("DeleteSyslogConfigurationRequest", &[member("logGroupIdentifier", 400).required(), member("vpcEndpointId", 705)]);
+#[rustfmt::skip]
+const S106: Shape = structure("DeleteTransformerRequest", &[member("logGroupIdentifier", 400).required()]);
+#[rustfmt::skip]
+const S107: Shape = list("DeleteWithKeys", 706).min(1).max(5);
+#[rustfmt::skip]
+const S108: Shape = boolean("DeletionProtectionEnabled");
+#[rustfmt::skip]
+const S109: Shape = string("Delimiter").min(1).max(2);
+#[rustfmt::skip]
+const S110: Shape = list("Deliveries", 111);
+#[rustfmt::skip]
+const S111: Shape = structure("Delivery", &[member("id", 120), member("arn", 27), member("deliverySourceName", 131), member("deliveryDestinationArn", 27), member("deliveryDestinationType", 117), member("recordFields", 552), member("fieldDelimiter", 238), member("s3DeliveryConfiguration", 575), member("tags", 658)]);
+#[rustfmt::skip]
+const S112: Shape = structure("DeliveryDestination", &[member("name", 114), member("arn", 27), member("deliveryDestinationType", 117), member("outputFormat", 468), member("deliveryDestinationConfiguration", 113), member("roleArn", 27), member("tags", 658)]);
+#[rustfmt::skip]
+const S113: Shape = structure("DeliveryDestinationConfiguration", &[member("destinationResourceArn", 27).required()]);
+#[rustfmt::skip]
+const S114: Shape = string("DeliveryDestinationName").pattern("[\\w-]*").min(1).max(60);
+#[rustfmt::skip]
+const S115: Shape = list("DeliveryDestinationNames", 114).min(1).max(20);
+#[rustfmt::skip]
+const S116: Shape = string("DeliveryDestinationPolicy").min(1).max(51200);
+#[rustfmt::skip]
+const S117: Shape = string("DeliveryDestinationType").values(&["S3", "CWL", "FH", "XRAY"]);
+#[rustfmt::skip]
+const S118: Shape = list("DeliveryDestinationTypes", 117).min(1).max(4);
+#[rustfmt::skip]
+const S119: Shape = list("DeliveryDestinations", 112);
+#[rustfmt::skip]
+const S120: Shape = string("DeliveryId").pattern("^[0-9A-Za-z]+$").min(1).max(64);
+#[rustfmt::skip]
+const S121: Shape = structure("DeliverySource", &[member("name", 131), member("arn", 27), member("resourceArns", 562), member("service", 603), member("logType", 419), member("tags", 658), member("deliverySourceConfiguration", 122), member("status", 133), member("statusReason", 134)]);
+#[rustfmt::skip]
+const S122: Shape = map("DeliverySourceConfiguration", 123, 130);
+#[rustfmt::skip]
+const S123: Shape = string("DeliverySourceConfigurationKey").min(1).max(255);
+#[rustfmt::skip]
+const S124: Shape = double("DeliverySourceConfigurationNumericValue");
+#[rustfmt::skip]
+const S125: Shape = structure("DeliverySourceConfigurationSchema", &[member("keyName", 126).required(), member("valueType", 127).required(), member("defaultValue", 126).required(), member("supportedValues", 129), member("minValue", 124), member("maxValue", 124)]);
+#[rustfmt::skip]
+const S126: Shape = string("DeliverySourceConfigurationSchemaField").min(1).max(256);
+#[rustfmt::skip]
+const S127: Shape = string("DeliverySourceConfigurationSchemaValueType").values(&["string", "boolean", "int", "double", "long"]);
+#[rustfmt::skip]
+const S128: Shape = list("DeliverySourceConfigurationSchemas", 125);
+#[rustfmt::skip]
+const S129: Shape = list("DeliverySourceConfigurationSupportedValues", 126);
+#[rustfmt::skip]
+const S130: Shape = string("DeliverySourceConfigurationValue").min(1).max(255);
+#[rustfmt::skip]
+const S131: Shape = string("DeliverySourceName").pattern("[\\w-]*").min(1).max(60);
+#[rustfmt::skip]
+const S132: Shape = list("DeliverySourceNames", 131).min(1).max(20);
+#[rustfmt::skip]
+const S133: Shape = string("DeliverySourceStatus").values(&["ACTIVE", "INACTIVE"]);
+#[rustfmt::skip]
+const S134: Shape = string("DeliverySourceStatusReason").values(&["RESOURCE_DELETED"]);
+#[rustfmt::skip]
+const S135: Shape = list("DeliverySources", 121);
+#[rustfmt::skip]
+const S136: Shape = string("DeliverySuffixPath").min(1).max(256);
+#[rustfmt::skip]
+const S137: Shape = boolean("Descending");
+#[rustfmt::skip]
+const S138: Shape = structure("DescribeAccountPoliciesRequest", &[member("policyType", 492).required(), member("policyName", 490), member("accountIdentifiers", 3), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S139: Shape = structure("DescribeAccountPoliciesResponse", &[member("accountPolicies", 4), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S140: Shape = structure("DescribeConfigurationTemplatesRequest", &[member("service", 603), member("logTypes", 420), member("resourceTypes", 569), member("deliveryDestinationTypes", 118), member("nextToken", 445), member("limit", 162)]);
+#[rustfmt::skip]
+const S141: Shape = structure("DescribeConfigurationTemplatesResponse", &[member("configurationTemplates", 46), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S142: Shape = structure("DescribeDeliveriesRequest", &[member("nextToken", 445), member("limit", 162), member("deliverySourceNames", 132)]);
+#[rustfmt::skip]
+const S143: Shape = structure("DescribeDeliveriesResponse", &[member("deliveries", 110), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S144: Shape = structure("DescribeDeliveryDestinationsRequest", &[member("nextToken", 445), member("limit", 162), member("names", 115)]);
+#[rustfmt::skip]
+const S145: Shape = structure("DescribeDeliveryDestinationsResponse", &[member("deliveryDestinations", 119), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S146: Shape = structure("DescribeDeliverySourcesRequest", &[member("nextToken", 445), member("limit", 162), member("resourceArns", 251)]);
+#[rustfmt::skip]
+const S147: Shape = structure("DescribeDeliverySourcesResponse", &[member("deliverySources", 135), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S148: Shape = structure("DescribeDestinationsRequest", &[member("DestinationNamePrefix", 187), member("nextToken", 445), member("limit", 162)]);
+#[rustfmt::skip]
+const S149: Shape = structure("DescribeDestinationsResponse", &[member("destinations", 188), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S150: Shape = structure("DescribeExportTasksRequest", &[member("taskId", 230), member("statusCode", 233), member("nextToken", 445), member("limit", 162)]);
+#[rustfmt::skip]
+const S151: Shape = structure("DescribeExportTasksResponse", &[member("exportTasks", 235), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S152: Shape = list("DescribeFieldIndexesLogGroupIdentifiers", 400).min(1).max(100);
+#[rustfmt::skip]
+const S153: Shape = structure("DescribeFieldIndexesRequest", &[member("logGroupIdentifiers", 152).required(), member("indexCategories", 316), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S154: Shape = structure("DescribeFieldIndexesResponse", &[member("fieldIndexes", 243), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S155: Shape = structure("DescribeImportTaskBatchesRequest", &[member("importId", 310).required(), member("batchImportStatus", 314), member("limit", 162), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S156: Shape = structure("DescribeImportTaskBatchesResponse", &[member("importSourceArn", 27), member("importId", 310), member("importBatches", 308), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S157: Shape = structure("DescribeImportTasksRequest", &[member("importId", 310), member("importStatus", 313), member("importSourceArn", 27), member("limit", 162), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S158: Shape = structure("DescribeImportTasksResponse", &[member("imports", 311), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S159: Shape = list("DescribeIndexPoliciesLogGroupIdentifiers", 400).min(1).max(1);
+#[rustfmt::skip]
+const S160: Shape = structure("DescribeIndexPoliciesRequest", &[member("logGroupIdentifiers", 159).required(), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S161: Shape = structure("DescribeIndexPoliciesResponse", &[member("indexPolicies", 318), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S162: Shape = integer("DescribeLimit").min(1).max(50);
+#[rustfmt::skip]
+const S163: Shape = list("DescribeLogGroupsLogGroupIdentifiers", 400).min(1).max(50);
+#[rustfmt::skip]
+const S164: Shape = structure("DescribeLogGroupsRequest", &[member("accountIdentifiers", 3), member("logGroupNamePrefix", 404), member("logGroupNamePattern", 405), member("nextToken", 445), member("limit", 162), member("includeLinkedAccounts", 315), member("logGroupClass", 396), member("logGroupIdentifiers", 163)]);
+#[rustfmt::skip]
+const S165: Shape = structure("DescribeLogGroupsResponse", &[member("logGroups", 410), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S166: Shape = structure("DescribeLogStreamsRequest", &[member("logGroupName", 404), member("logGroupIdentifier", 400), member("logStreamNamePrefix", 416), member("orderBy", 467), member("descending", 137), member("nextToken", 445), member("limit", 162)]);
+#[rustfmt::skip]
+const S167: Shape = structure("DescribeLogStreamsResponse", &[member("logStreams", 418), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S168: Shape = integer("DescribeLookupTablesMaxResults").max(100);
+#[rustfmt::skip]
+const S169: Shape = structure("DescribeLookupTablesRequest", &[member("lookupTableNamePrefix", 424), member("maxResults", 168), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S170: Shape = structure("DescribeLookupTablesResponse", &[member("lookupTables", 425), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S171: Shape = structure("DescribeMetricFiltersRequest", &[member("logGroupName", 404), member("filterNamePrefix", 249), member("nextToken", 445), member("limit", 162), member("metricName", 437), member("metricNamespace", 438)]);
+#[rustfmt::skip]
+const S172: Shape = structure("DescribeMetricFiltersResponse", &[member("metricFilters", 436), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S173: Shape = integer("DescribeQueriesMaxResults").min(1).max(1000);
+#[rustfmt::skip]
+const S174: Shape = structure("DescribeQueriesRequest", &[member("logGroupName", 404), member("status", 548), member("maxResults", 173), member("nextToken", 445), member("queryLanguage", 539)]);
+#[rustfmt::skip]
+const S175: Shape = structure("DescribeQueriesResponse", &[member("queries", 538), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S176: Shape = structure("DescribeQueryDefinitionsRequest", &[member("queryLanguage", 539), member("queryDefinitionNamePrefix", 533), member("maxResults", 540), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S177: Shape = structure("DescribeQueryDefinitionsResponse", &[member("queryDefinitions", 532), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S178: Shape = structure("DescribeResourcePoliciesRequest", &[member("nextToken", 445), member("limit", 162), member("resourceArn", 27), member("policyScope", 491)]);
+#[rustfmt::skip]
+const S179: Shape = structure("DescribeResourcePoliciesResponse", &[member("resourcePolicies", 566), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S180: Shape = structure("DescribeSubscriptionFiltersRequest", &[member("logGroupName", 404).required(), member("filterNamePrefix", 249), member("nextToken", 445), member("limit", 162)]);
+#[rustfmt::skip]
+const S181: Shape = structure("DescribeSubscriptionFiltersResponse", &[member("subscriptionFilters", 632), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S182: Shape = string("Description").min(1);
+#[rustfmt::skip]
+const S183: Shape = structure("Destination", &[member("destinationName", 187), member("targetArn", 660), member("roleArn", 573), member("accessPolicy", 1), member("arn", 27), member("creationTime", 670)]);
+#[rustfmt::skip]
+const S184: Shape = string("DestinationArn").min(1);
+#[rustfmt::skip]
+const S185: Shape = structure("DestinationConfiguration", &[member("s3Configuration", 574), member("lookupTableConfiguration", 422)]);
+#[rustfmt::skip]
+const S186: Shape = string("DestinationField").min(1).max(128);
+#[rustfmt::skip]
+const S187: Shape = string("DestinationName").pattern("[^:*]*").min(1).max(512);
+#[rustfmt::skip]
+const S188: Shape = list("Destinations", 183);
+#[rustfmt::skip]
+const S189: Shape = string("DetectorKmsKeyArn").pattern("^arn:aws[a-z\\-]*:kms:[-a-z0-9]*:[0-9]*:key/[-a-z0-9]*$").max(256);
+#[rustfmt::skip]
+const S190: Shape = string("DetectorName").min(1);
+#[rustfmt::skip]
+const S191: Shape = map("Dimensions", 192, 193);
+#[rustfmt::skip]
+const S192: Shape = string("DimensionsKey").max(255);
+#[rustfmt::skip]
+const S193: Shape = string("DimensionsValue").max(255);
+#[rustfmt::skip]
+const S194: Shape = structure("DisassociateKmsKeyRequest", &[member("logGroupName", 404), member("resourceIdentifier", 564)]);
+#[rustfmt::skip]
+const S195: Shape = structure("DisassociateSourceFromS3TableIntegrationRequest", &[member("identifier", 577).required()]);
+#[rustfmt::skip]
+const S196: Shape = structure("DisassociateSourceFromS3TableIntegrationResponse", &[member("identifier", 577)]);
+#[rustfmt::skip]
+const S197: Shape = string("Distribution").values(&["Random", "ByLogStream"]);
+#[rustfmt::skip]
+const S198: Shape = boolean("DryRun");
+#[rustfmt::skip]
+const S199: Shape = integer("DryRunCount").min(0);
+#[rustfmt::skip]
+const S200: Shape = structure("DryRunResult", &[member("totalMatchedLogGroups", 199), member("increasedRetentionLogGroupCount", 199), member("decreasedRetentionLogGroupCount", 199), member("unchangedRetentionLogGroupCount", 199), member("failedAnalysisCount", 199), member("topLogGroupsImpacted", 403)]);
+#[rustfmt::skip]
+const S201: Shape = integer("DynamicTokenPosition");
+#[rustfmt::skip]
+const S202: Shape = list("EmitSystemFields", 644);
+#[rustfmt::skip]
+const S203: Shape = string("EncryptionKey").max(256);
+#[rustfmt::skip]
+const S204: Shape = long("EndTimeOffset");
+#[rustfmt::skip]
+const S205: Shape = structure("Entity", &[member("keyAttributes", 209), member("attributes", 206)]);
+#[rustfmt::skip]
+const S206: Shape = map("EntityAttributes", 207, 208).min(0).max(10);
+#[rustfmt::skip]
+const S207: Shape = string("EntityAttributesKey").min(1).max(256);
+#[rustfmt::skip]
+const S208: Shape = string("EntityAttributesValue").min(1).max(512);
+#[rustfmt::skip]
+const S209: Shape = map("EntityKeyAttributes", 210, 211).min(2).max(4);
+#[rustfmt::skip]
+const S210: Shape = string("EntityKeyAttributesKey").min(1).max(32);
+#[rustfmt::skip]
+const S211: Shape = string("EntityKeyAttributesValue").min(1).max(512);
+#[rustfmt::skip]
+const S212: Shape = string("EntityRejectionErrorType").values(&["InvalidEntity", "InvalidTypeValue", "InvalidKeyAttributes", "InvalidAttributes", "EntitySizeTooLarge", "UnsupportedLogGroupType", "MissingRequiredFields"]);
+#[rustfmt::skip]
+const S213: Shape = map("Enumerations", 673, 674);
+#[rustfmt::skip]
+const S214: Shape = long("EpochMillis").min(0);
+#[rustfmt::skip]
+const S215: Shape = string("ErrorMessage");
+#[rustfmt::skip]
+const S216: Shape = string("EvaluationFrequency").values(&["ONE_MIN", "FIVE_MIN", "TEN_MIN", "FIFTEEN_MIN", "THIRTY_MIN", "ONE_HOUR"]);
+#[rustfmt::skip]
+const S217: Shape = string("EventId");
+#[rustfmt::skip]
+const S218: Shape = string("EventMessage").min(1);
+#[rustfmt::skip]
+const S219: Shape = long("EventNumber");
+#[rustfmt::skip]
+const S220: Shape = string("EventSource").values(&["CloudTrail", "Route53Resolver", "VPCFlow", "EKSAudit", "AWSWAF"]);
+#[rustfmt::skip]
+const S221: Shape = integer("EventsLimit").min(1).max(10000);
+#[rustfmt::skip]
+const S222: Shape = integer("EventsLimitStartQuery").min(1).max(100000);
+#[rustfmt::skip]
+const S223: Shape = string("ExecutionStatus").values(&["Running", "InvalidQuery", "Complete", "Failed", "Timeout"]);
+#[rustfmt::skip]
+const S224: Shape = list("ExecutionStatusList", 223);
+#[rustfmt::skip]
+const S225: Shape = string("ExpectedRevisionId").min(1);
+#[rustfmt::skip]
+const S226: Shape = string("ExportDestinationBucket").min(1).max(512);
+#[rustfmt::skip]
+const S227: Shape = string("ExportDestinationPrefix");
+#[rustfmt::skip]
+const S228: Shape = structure("ExportTask", &[member("taskId", 230), member("taskName", 231), member("logGroupName", 404), member("from", 670), member("to", 670), member("destination", 226), member("destinationPrefix", 227), member("status", 232), member("executionInfo", 229)]);
+#[rustfmt::skip]
+const S229: Shape = structure("ExportTaskExecutionInfo", &[member("creationTime", 670), member("completionTime", 670)]);
+#[rustfmt::skip]
+const S230: Shape = string("ExportTaskId").min(1).max(512);
+#[rustfmt::skip]
+const S231: Shape = string("ExportTaskName").min(1).max(512);
+#[rustfmt::skip]
+const S232: Shape = structure("ExportTaskStatus", &[member("code", 233), member("message", 234)]);
+#[rustfmt::skip]
+const S233: Shape = string("ExportTaskStatusCode").values(&["CANCELLED", "COMPLETED", "FAILED", "PENDING", "PENDING_CANCEL", "RUNNING"]);
+#[rustfmt::skip]
+const S234: Shape = string("ExportTaskStatusMessage");
+#[rustfmt::skip]
+const S235: Shape = list("ExportTasks", 228);
+#[rustfmt::skip]
+const S236: Shape = map("ExtractedValues", 672, 703);
+#[rustfmt::skip]
+const S237: Shape = string("Field");
+#[rustfmt::skip]
+const S238: Shape = string("FieldDelimiter").min(0).max(5);
+#[rustfmt::skip]
+const S239: Shape = string("FieldHeader").min(1).max(64);
+#[rustfmt::skip]
+const S240: Shape = structure("FieldIndex", &[member("logGroupIdentifier", 400), member("fieldIndexName", 241), member("lastScanTime", 670), member("firstEventTime", 670), member("lastEventTime", 670), member("type", 321), member("indexCategory", 317)]);
+#[rustfmt::skip]
+const S241: Shape = string("FieldIndexName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(512);
+#[rustfmt::skip]
+const S242: Shape = list("FieldIndexNames", 241).min(1).max(20);
+#[rustfmt::skip]
+const S243: Shape = list("FieldIndexes", 240);
+#[rustfmt::skip]
+const S244: Shape = string("FieldSelectionCriteria").min(0).max(2000);
+#[rustfmt::skip]
+const S245: Shape = structure("FieldsData", &[member("data", 67)]);
+#[rustfmt::skip]
+const S246: Shape = integer("FilterCount");
+#[rustfmt::skip]
+const S247: Shape = structure("FilterLogEventsRequest", &[member("logGroupName", 404), member("logGroupIdentifier", 400), member("logStreamNames", 327), member("logStreamNamePrefix", 416), member("startTime", 670), member("endTime", 670), member("filterPattern", 250), member("nextToken", 445), member("limit", 221), member("startFromHead", 616), member("interleaved", 337), member("unmask", 687)]);
+#[rustfmt::skip]
+const S248: Shape = structure("FilterLogEventsResponse", &[member("events", 253), member("searchedLogStreams", 600), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S249: Shape = string("FilterName").pattern("[^:*]*").min(1).max(512);
+#[rustfmt::skip]
+const S250: Shape = string("FilterPattern").min(0).max(1024);
+#[rustfmt::skip]
+const S251: Shape = list("FilterResourceArns", 27).min(1).max(20);
+#[rustfmt::skip]
+const S252: Shape = structure("FilteredLogEvent", &[member("logStreamName", 416), member("timestamp", 670), member("message", 218), member("ingestionTime", 670), member("eventId", 217)]);
+#[rustfmt::skip]
+const S253: Shape = list("FilteredLogEvents", 252);
+#[rustfmt::skip]
+const S254: Shape = boolean("Flatten");
+#[rustfmt::skip]
+const S255: Shape = string("FlattenedElement").values(&["first", "last"]);
+#[rustfmt::skip]
+const S256: Shape = boolean("Force");
+#[rustfmt::skip]
+const S257: Shape = boolean("ForceUpdate");
+#[rustfmt::skip]
+const S258: Shape = string("FromKey").min(1).max(128);
+#[rustfmt::skip]
+const S259: Shape = structure("GetDataProtectionPolicyRequest", &[member("logGroupIdentifier", 400).required()]);
+#[rustfmt::skip]
+const S260: Shape = structure("GetDataProtectionPolicyResponse", &[member("logGroupIdentifier", 400), member("policyDocument", 69), member("lastUpdatedTime", 670)]);
+#[rustfmt::skip]
+const S261: Shape = structure("GetDeliveryDestinationPolicyRequest", &[member("deliveryDestinationName", 114).required()]);
+#[rustfmt::skip]
+const S262: Shape = structure("GetDeliveryDestinationPolicyResponse", &[member("policy", 488)]);
+#[rustfmt::skip]
+const S263: Shape = structure("GetDeliveryDestinationRequest", &[member("name", 114).required()]);
+#[rustfmt::skip]
+const S264: Shape = structure("GetDeliveryDestinationResponse", &[member("deliveryDestination", 112)]);
+#[rustfmt::skip]
+const S265: Shape = structure("GetDeliveryRequest", &[member("id", 120).required()]);
+#[rustfmt::skip]
+const S266: Shape = structure("GetDeliveryResponse", &[member("delivery", 111)]);
+#[rustfmt::skip]
+const S267: Shape = structure("GetDeliverySourceRequest", &[member("name", 131).required()]);
+#[rustfmt::skip]
+const S268: Shape = structure("GetDeliverySourceResponse", &[member("deliverySource", 121)]);
+#[rustfmt::skip]
+const S269: Shape = structure("GetIntegrationRequest", &[member("integrationName", 330).required()]);
+#[rustfmt::skip]
+const S270: Shape = structure("GetIntegrationResponse", &[member("integrationName", 330), member("integrationType", 336), member("integrationStatus", 332), member("integrationDetails", 329)]);
+#[rustfmt::skip]
+const S271: Shape = structure("GetLogAnomalyDetectorRequest", &[member("anomalyDetectorArn", 21).required()]);
+#[rustfmt::skip]
+const S272: Shape = structure("GetLogAnomalyDetectorResponse", &[member("detectorName", 190), member("logGroupArnList", 395), member("evaluationFrequency", 216), member("filterPattern", 250), member("anomalyDetectorStatus", 22), member("kmsKeyId", 347), member("creationTimeStamp", 214), member("lastModifiedTimeStamp", 214), member("anomalyVisibilityTime", 25)]);
+#[rustfmt::skip]
+const S273: Shape = structure("GetLogEventsRequest", &[member("logGroupName", 404), member("logGroupIdentifier", 400), member("logStreamName", 416).required(), member("startTime", 670), member("endTime", 670), member("nextToken", 445), member("limit", 221), member("startFromHead", 616), member("unmask", 687)]);
+#[rustfmt::skip]
+const S274: Shape = structure("GetLogEventsResponse", &[member("events", 471), member("nextForwardToken", 445), member("nextBackwardToken", 445)]);
+#[rustfmt::skip]
+const S275: Shape = structure("GetLogFieldsRequest", &[member("dataSourceName", 74).required(), member("dataSourceType", 75).required()]);
+#[rustfmt::skip]
+const S276: Shape = structure("GetLogFieldsResponse", &[member("logFields", 391)]);
+#[rustfmt::skip]
+const S277: Shape = structure("GetLogGroupFieldsRequest", &[member("logGroupName", 404), member("time", 670), member("logGroupIdentifier", 400)]);
+#[rustfmt::skip]
+const S278: Shape = structure("GetLogGroupFieldsResponse", &[member("logGroupFields", 399)]);
+#[rustfmt::skip]
+const S279: Shape = structure("GetLogObjectRequest", &[member("unmask", 687), member("logObjectPointer", 411).required()]);
+#[rustfmt::skip]
+const S280: Shape = structure("GetLogObjectResponse", &[member("fieldStream", 281)]);
+#[rustfmt::skip]
+const S281: Shape = structure("GetLogObjectResponseStream", &[member("fields", 245), member("InternalStreamingException", 339)]).event_stream();
+#[rustfmt::skip]
+const S282: Shape = structure("GetLogRecordRequest", &[member("logRecordPointer", 413).required(), member("unmask", 687)]);
+#[rustfmt::skip]
+const S283: Shape = structure("GetLogRecordResponse", &[member("logRecord", 412)]);
+#[rustfmt::skip]
+const S284: Shape = structure("GetLookupTableRequest", &[member("lookupTableArn", 27).required()]);
+#[rustfmt::skip]
+const S285: Shape = structure("GetLookupTableResponse", &[member("lookupTableArn", 27), member("lookupTableName", 424), member("description", 423), member("tableBody", 645), member("sizeBytes", 629), member("lastUpdatedTime", 670), member("kmsKeyId", 347)]);
+#[rustfmt::skip]
+const S286: Shape = integer("GetQueryResultsMaxItems").min(0).max(10000);
+#[rustfmt::skip]
+const S287: Shape = string("GetQueryResultsNextToken").max(1024);
+#[rustfmt::skip]
+const S288: Shape = structure("GetQueryResultsRequest", &[member("queryId", 536).required(), member("nextToken", 287), member("maxItems", 286)]);
+#[rustfmt::skip]
+const S289: Shape = structure("GetQueryResultsResponse", &[member("queryLanguage", 539), member("results", 546), member("statistics", 547), member("status", 548), member("encryptionKey", 203), member("nextToken", 287)]);
+#[rustfmt::skip]
+const S290: Shape = integer("GetScheduledQueryHistoryMaxResults").min(1).max(1000);
+#[rustfmt::skip]
+const S291: Shape = structure("GetScheduledQueryHistoryRequest", &[member("identifier", 592).required(), member("startTime", 670).required(), member("endTime", 670).required(), member("executionStatuses", 224), member("maxResults", 290), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S292: Shape = structure("GetScheduledQueryHistoryResponse", &[member("name", 594), member("scheduledQueryArn", 27), member("triggerHistory", 680), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S293: Shape = structure("GetScheduledQueryRequest", &[member("identifier", 592).required()]);
+#[rustfmt::skip]
+const S294: Shape = structure("GetScheduledQueryResponse", &[member("scheduledQueryArn", 27), member("name", 594), member("description", 588), member("queryLanguage", 539), member("queryString", 549), member("logGroupIdentifiers", 593), member("scheduleExpression", 585), member("timezone", 586), member("startTimeOffset", 623), member("endTimeOffset", 204), member("destinationConfiguration", 185), member("state", 595), member("scheduleType", 587), member("lastTriggeredTime", 670), member("lastExecutionStatus", 223), member("scheduleStartTime", 670), member("scheduleEndTime", 670), member("executionRoleArn", 573), member("creationTime", 670), member("lastUpdatedTime", 670)]);
+#[rustfmt::skip]
+const S295: Shape = structure("GetStorageTierPolicyRequest", &[]);
+#[rustfmt::skip]
+const S296: Shape = structure("GetStorageTierPolicyResponse", &[member("storageTier", 628), member("lastUpdatedTime", 670)]);
+#[rustfmt::skip]
+const S297: Shape = structure("GetTransformerRequest", &[member("logGroupIdentifier", 400).required()]);
+#[rustfmt::skip]
+const S298: Shape = structure("GetTransformerResponse", &[member("logGroupIdentifier", 400), member("creationTime", 670), member("lastModifiedTime", 670), member("transformerConfig", 495)]);
+#[rustfmt::skip]
+const S299: Shape = structure("Grok", &[member("source", 609), member("match", 300).required()]);
+#[rustfmt::skip]
+const S300: Shape = string("GrokMatch").min(1).max(512);
+#[rustfmt::skip]
+const S301: Shape = structure("GroupingIdentifier", &[member("key", 302), member("value", 303)]);
+#[rustfmt::skip]
+const S302: Shape = string("GroupingIdentifierKey");
+#[rustfmt::skip]
+const S303: Shape = string("GroupingIdentifierValue");
+#[rustfmt::skip]
+const S304: Shape = list("GroupingIdentifiers", 301);
+#[rustfmt::skip]
+const S305: Shape = map("Histogram", 669, 51);
+#[rustfmt::skip]
+const S306: Shape = structure("Import", &[member("importId", 310), member("importSourceArn", 27), member("importStatus", 313), member("importDestinationArn", 27), member("importStatistics", 312), member("importFilter", 309), member("creationTime", 670), member("lastUpdatedTime", 670), member("errorMessage", 215)]);
+#[rustfmt::skip]
+const S307: Shape = structure("ImportBatch", &[member("batchId", 32).required(), member("status", 313).required(), member("errorMessage", 215)]);
+#[rustfmt::skip]
+const S308: Shape = list("ImportBatchList", 307);
+#[rustfmt::skip]
+const S309: Shape = structure("ImportFilter", &[member("startEventTime", 670), member("endEventTime", 670)]);
+#[rustfmt::skip]
+const S310: Shape = string("ImportId").pattern("[\\-a-zA-Z0-9]+").min(1).max(256);
+#[rustfmt::skip]
+const S311: Shape = list("ImportList", 306);
+#[rustfmt::skip]
+const S312: Shape = structure("ImportStatistics", &[member("bytesImported", 629)]);
+#[rustfmt::skip]
+const S313: Shape = string("ImportStatus").values(&["IN_PROGRESS", "CANCELLED", "COMPLETED", "FAILED"]);
+#[rustfmt::skip]
+const S314: Shape = list("ImportStatusList", 313);
+#[rustfmt::skip]
+const S315: Shape = boolean("IncludeLinkedAccounts");
+#[rustfmt::skip]
+const S316: Shape = list("IndexCategories", 317).max(4);
+#[rustfmt::skip]
+const S317: Shape = string("IndexCategory").values(&["DEFAULT", "CUSTOM", "AUTO", "INACTIVE"]);
+#[rustfmt::skip]
+const S318: Shape = list("IndexPolicies", 319);
+#[rustfmt::skip]
+const S319: Shape = structure("IndexPolicy", &[member("logGroupIdentifier", 400), member("lastUpdateTime", 670), member("policyDocument", 489), member("policyName", 490), member("source", 320)]);
+#[rustfmt::skip]
+const S320: Shape = string("IndexSource").values(&["ACCOUNT", "LOG_GROUP"]);
+#[rustfmt::skip]
+const S321: Shape = string("IndexType").values(&["FACET", "FIELD_INDEX"]);
+#[rustfmt::skip]
+const S322: Shape = string("InferredTokenName").min(1);
+#[rustfmt::skip]
+const S323: Shape = list("InheritedProperties", 324);
+#[rustfmt::skip]
+const S324: Shape = string("InheritedProperty").values(&["ACCOUNT_DATA_PROTECTION"]);
+#[rustfmt::skip]
+const S325: Shape = structure("InputLogEvent", &[member("timestamp", 670).required(), member("message", 218).required()]);
+#[rustfmt::skip]
+const S326: Shape = list("InputLogEvents", 325).min(1).max(10000);
+#[rustfmt::skip]
+const S327: Shape = list("InputLogStreamNames", 416).min(1).max(100);
+#[rustfmt::skip]
+const S328: Shape = integer("Integer");
+#[rustfmt::skip]
+const S329: Shape = structure("IntegrationDetails", &[member("openSearchIntegrationDetails", 457)]).union();
+#[rustfmt::skip]
+const S330: Shape = string("IntegrationName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(50);
+#[rustfmt::skip]
+const S331: Shape = string("IntegrationNamePrefix").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(50);
+#[rustfmt::skip]
+const S332: Shape = string("IntegrationStatus").values(&["PROVISIONING", "ACTIVE", "FAILED"]);
+#[rustfmt::skip]
+const S333: Shape = string("IntegrationStatusMessage").min(1);
+#[rustfmt::skip]
+const S334: Shape = list("IntegrationSummaries", 335);
+#[rustfmt::skip]
+const S335: Shape = structure("IntegrationSummary", &[member("integrationName", 330), member("integrationType", 336), member("integrationStatus", 332)]);
+#[rustfmt::skip]
+const S336: Shape = string("IntegrationType").values(&["OPENSEARCH"]);
+#[rustfmt::skip]
+const S337: Shape = boolean("Interleaved");
+#[rustfmt::skip]
+const S338: Shape = structure("InternalServerException", &[]).error(500, "", false);
+#[rustfmt::skip]
+const S339: Shape = structure("InternalStreamingException", &[member("message", 432)]).error(400, "", true);
+#[rustfmt::skip]
+const S340: Shape = structure("InvalidOperationException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S341: Shape = structure("InvalidParameterException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S342: Shape = structure("InvalidSequenceTokenException", &[member("expectedSequenceToken", 602)]).error(400, "", true);
+#[rustfmt::skip]
+const S343: Shape = boolean("IsSampled");
+#[rustfmt::skip]
+const S344: Shape = string("Key").min(1).max(128);
+#[rustfmt::skip]
+const S345: Shape = string("KeyPrefix").min(1).max(128);
+#[rustfmt::skip]
+const S346: Shape = string("KeyValueDelimiter").min(1).max(128);
+#[rustfmt::skip]
+const S347: Shape = string("KmsKeyId").max(256);
+#[rustfmt::skip]
+const S348: Shape = structure("LimitExceededException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S349: Shape = string("ListAggregateLogGroupSummariesGroupBy").values(&["DATA_SOURCE_NAME_TYPE_AND_FORMAT", "DATA_SOURCE_NAME_AND_TYPE"]);
+#[rustfmt::skip]
+const S350: Shape = structure("ListAggregateLogGroupSummariesRequest", &[member("accountIdentifiers", 3), member("includeLinkedAccounts", 315), member("logGroupClass", 396), member("logGroupNamePattern", 406), member("dataSources", 73), member("groupBy", 349).required(), member("nextToken", 445), member("limit", 365)]);
+#[rustfmt::skip]
+const S351: Shape = structure("ListAggregateLogGroupSummariesResponse", &[member("aggregateLogGroupSummaries", 12), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S352: Shape = integer("ListAnomaliesLimit").min(1).max(50);
+#[rustfmt::skip]
+const S353: Shape = structure("ListAnomaliesRequest", &[member("anomalyDetectorArn", 21), member("suppressionState", 638), member("limit", 352), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S354: Shape = structure("ListAnomaliesResponse", &[member("anomalies", 18), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S355: Shape = structure("ListIntegrationsRequest", &[member("integrationNamePrefix", 331), member("integrationType", 336), member("integrationStatus", 332)]);
+#[rustfmt::skip]
+const S356: Shape = structure("ListIntegrationsResponse", &[member("integrationSummaries", 334)]);
+#[rustfmt::skip]
+const S357: Shape = integer("ListLimit").min(1).max(1000);
+#[rustfmt::skip]
+const S358: Shape = integer("ListLogAnomalyDetectorsLimit").min(1).max(50);
+#[rustfmt::skip]
+const S359: Shape = structure("ListLogAnomalyDetectorsRequest", &[member("filterLogGroupArn", 394), member("limit", 358), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S360: Shape = structure("ListLogAnomalyDetectorsResponse", &[member("anomalyDetectors", 23), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S361: Shape = integer("ListLogGroupsForQueryMaxResults").min(50).max(500);
+#[rustfmt::skip]
+const S362: Shape = structure("ListLogGroupsForQueryRequest", &[member("queryId", 536).required(), member("nextToken", 445), member("maxResults", 361)]);
+#[rustfmt::skip]
+const S363: Shape = structure("ListLogGroupsForQueryResponse", &[member("logGroupIdentifiers", 401), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S364: Shape = structure("ListLogGroupsRequest", &[member("logGroupNamePattern", 406), member("logGroupClass", 396), member("includeLinkedAccounts", 315), member("accountIdentifiers", 3), member("nextToken", 445), member("limit", 357), member("dataSources", 73), member("fieldIndexNames", 242), member("logGroupTags", 651)]);
+#[rustfmt::skip]
+const S365: Shape = integer("ListLogGroupsRequestLimit").min(1).max(50);
+#[rustfmt::skip]
+const S366: Shape = structure("ListLogGroupsResponse", &[member("logGroups", 408), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S367: Shape = integer("ListScheduledQueriesMaxResults").min(1).max(1000);
+#[rustfmt::skip]
+const S368: Shape = structure("ListScheduledQueriesRequest", &[member("maxResults", 367), member("nextToken", 445), member("state", 595), member("scheduleType", 587)]);
+#[rustfmt::skip]
+const S369: Shape = structure("ListScheduledQueriesResponse", &[member("nextToken", 445), member("scheduledQueries", 597)]);
+#[rustfmt::skip]
+const S370: Shape = integer("ListSourcesForS3TableIntegrationMaxResults").min(1).max(100);
+#[rustfmt::skip]
+const S371: Shape = structure("ListSourcesForS3TableIntegrationRequest", &[member("integrationArn", 27).required(), member("maxResults", 370), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S372: Shape = structure("ListSourcesForS3TableIntegrationResponse", &[member("sources", 580), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S373: Shape = integer("ListSyslogConfigurationsMaxResults").min(0).max(50);
+#[rustfmt::skip]
+const S374: Shape = structure("ListSyslogConfigurationsRequest", &[member("logGroupIdentifier", 400), member("vpcEndpointId", 705), member("nextToken", 445), member("maxResults", 373)]);
+#[rustfmt::skip]
+const S375: Shape = structure("ListSyslogConfigurationsResponse", &[member("syslogConfigurations", 642), member("nextToken", 445)]);
+#[rustfmt::skip]
+const S376: Shape = structure("ListTagsForResourceRequest", &[member("resourceArn", 17).required()]);
+#[rustfmt::skip]
+const S377: Shape = structure("ListTagsForResourceResponse", &[member("tags", 658)]);
+#[rustfmt::skip]
+const S378: Shape = structure("ListTagsLogGroupRequest", &[member("logGroupName", 404).required()]);
+#[rustfmt::skip]
+const S379: Shape = structure("ListTagsLogGroupResponse", &[member("tags", 658)]);
+#[rustfmt::skip]
+const S380: Shape = structure("ListToMap", &[member("source", 609).required(), member("key", 344).required(), member("valueKey", 704), member("target", 659), member("flatten", 254), member("flattenedElement", 255)]);
+#[rustfmt::skip]
+const S381: Shape = structure("LiveTailSessionLogEvent", &[member("logStreamName", 416), member("logGroupIdentifier", 400), member("message", 218), member("timestamp", 670), member("ingestionTime", 670)]);
+#[rustfmt::skip]
+const S382: Shape = structure("LiveTailSessionMetadata", &[member("sampled", 343)]);
+#[rustfmt::skip]
+const S383: Shape = list("LiveTailSessionResults", 381);
+#[rustfmt::skip]
+const S384: Shape = structure("LiveTailSessionStart", &[member("requestId", 560), member("sessionId", 606), member("logGroupIdentifiers", 617), member("logStreamNames", 327), member("logStreamNamePrefixes", 327), member("logEventFilterPattern", 250)]);
+#[rustfmt::skip]
+const S385: Shape = structure("LiveTailSessionUpdate", &[member("sessionMetadata", 382), member("sessionResults", 383)]);
+#[rustfmt::skip]
+const S386: Shape = string("Locale").min(1);
+#[rustfmt::skip]
+const S387: Shape = structure("LogEvent", &[member("timestamp", 670), member("message", 218)]);
+#[rustfmt::skip]
+const S388: Shape = integer("LogEventIndex");
+#[rustfmt::skip]
+const S389: Shape = string("LogFieldName").min(1).max(256);
+#[rustfmt::skip]
+const S390: Shape = structure("LogFieldType", &[member("type", 76), member("element", 390), member("fields", 391)]);
+#[rustfmt::skip]
+const S391: Shape = list("LogFieldsList", 392);
+#[rustfmt::skip]
+const S392: Shape = structure("LogFieldsListItem", &[member("logFieldName", 389), member("logFieldType", 390)]);
+#[rustfmt::skip]
+const S393: Shape = structure("LogGroup", &[member("logGroupName", 404), member("creationTime", 670), member("retentionInDays", 78), member("metricFilterCount", 246), member("arn", 27), member("storedBytes", 629), member("kmsKeyId", 347), member("dataProtectionStatus", 70), member("inheritedProperties", 323), member("logGroupClass", 396), member("logGroupArn", 27), member("deletionProtectionEnabled", 108), member("bearerTokenAuthenticationEnabled", 33), member("retentionPolicyName", 490)]);
+#[rustfmt::skip]
+const S394: Shape = string("LogGroupArn").pattern("[\\w#+=/:,.@-]*").min(1).max(2048);
+#[rustfmt::skip]
+const S395: Shape = list("LogGroupArnList", 394);
+#[rustfmt::skip]
+const S396: Shape = string("LogGroupClass").values(&["STANDARD", "INFREQUENT_ACCESS", "DELIVERY", "ESSENTIALS"]);
+#[rustfmt::skip]
+const S397: Shape = integer("LogGroupCount");
+#[rustfmt::skip]
+const S398: Shape = structure("LogGroupField", &[member("name", 237), member("percent", 487)]);
+#[rustfmt::skip]
+const S399: Shape = list("LogGroupFieldList", 398);
+#[rustfmt::skip]
+const S400: Shape = string("LogGroupIdentifier").pattern("[\\w#+=/:,.@-]*").min(1).max(2048);
+#[rustfmt::skip]
+const S401: Shape = list("LogGroupIdentifiers", 400);
+#[rustfmt::skip]
+const S402: Shape = structure("LogGroupImpact", &[member("logGroupName", 404), member("currentRetention", 572), member("proposedRetention", 572), member("storedBytes", 629)]);
+#[rustfmt::skip]
+const S403: Shape = list("LogGroupImpacts", 402);
+#[rustfmt::skip]
+const S404: Shape = string("LogGroupName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(512);
+#[rustfmt::skip]
+const S405: Shape = string("LogGroupNamePattern").pattern("[\\.\\-_/#A-Za-z0-9]*").min(0).max(512);
+#[rustfmt::skip]
+const S406: Shape = string("LogGroupNameRegexPattern").pattern("(\\^?[\\.\\-_\\/#A-Za-z0-9]{3,24})(\\|\\^?[\\.\\-_\\/#A-Za-z0-9]{3,24}){0,4}").min(3).max(129);
+#[rustfmt::skip]
+const S407: Shape = list("LogGroupNames", 404);
+#[rustfmt::skip]
+const S408: Shape = list("LogGroupSummaries", 409);
+#[rustfmt::skip]
+const S409: Shape = structure("LogGroupSummary", &[member("logGroupName", 404), member("logGroupArn", 27), member("logGroupClass", 396)]);
+#[rustfmt::skip]
+const S410: Shape = list("LogGroups", 393);
+#[rustfmt::skip]
+const S411: Shape = string("LogObjectPointer").min(1).max(512);
+#[rustfmt::skip]
+const S412: Shape = map("LogRecord", 237, 703);
+#[rustfmt::skip]
+const S413: Shape = string("LogRecordPointer");
+#[rustfmt::skip]
+const S414: Shape = list("LogSamples", 387);
+#[rustfmt::skip]
+const S415: Shape = structure("LogStream", &[member("logStreamName", 416), member("creationTime", 670), member("firstEventTimestamp", 670), member("lastEventTimestamp", 670), member("lastIngestionTime", 670), member("uploadSequenceToken", 602), member("arn", 27), member("storedBytes", 629)]);
+#[rustfmt::skip]
+const S416: Shape = string("LogStreamName").pattern("[^:*]*").min(1).max(512);
+#[rustfmt::skip]
+const S417: Shape = boolean("LogStreamSearchedCompletely");
+#[rustfmt::skip]
+const S418: Shape = list("LogStreams", 415);
+#[rustfmt::skip]
+const S419: Shape = string("LogType").pattern("[\\w]*").min(1).max(255);
+#[rustfmt::skip]
+const S420: Shape = list("LogTypes", 419).min(1).max(10);
+#[rustfmt::skip]
+const S421: Shape = structure("LookupTable", &[member("lookupTableArn", 27), member("lookupTableName", 424), member("description", 423), member("tableFields", 646), member("recordsCount", 553), member("sizeBytes", 629), member("lastUpdatedTime", 670), member("kmsKeyId", 347)]);
+#[rustfmt::skip]
+const S422: Shape = structure("LookupTableConfiguration", &[member("tableName", 424).required(), member("roleArn", 573).required(), member("description", 423), member("kmsKeyId", 347), member("tags", 658)]);
+#[rustfmt::skip]
+const S423: Shape = string("LookupTableDescription").min(0).max(1024);
+#[rustfmt::skip]
+const S424: Shape = string("LookupTableName").pattern("^[a-zA-Z0-9_]+$").min(1).max(256);
+#[rustfmt::skip]
+const S425: Shape = list("LookupTables", 421);
+#[rustfmt::skip]
+const S426: Shape = structure("LowerCaseString", &[member("withKeys", 427).required()]);
+#[rustfmt::skip]
+const S427: Shape = list("LowerCaseStringWithKeys", 706).min(1).max(10);
+#[rustfmt::skip]
+const S428: Shape = structure("MalformedQueryException", &[member("queryCompileError", 529)]).error(400, "", true);
+#[rustfmt::skip]
+const S429: Shape = string("MappingVersion").pattern("^\\d+\\.\\d+(\\.\\d+)?$").min(1).max(10);
+#[rustfmt::skip]
+const S430: Shape = string("MatchPattern").min(1);
+#[rustfmt::skip]
+const S431: Shape = list("MatchPatterns", 430).min(1).max(5);
+#[rustfmt::skip]
+const S432: Shape = string("Message");
+#[rustfmt::skip]
+const S433: Shape = structure("MetricFilter", &[member("filterName", 249), member("filterPattern", 250), member("metricTransformations", 440), member("creationTime", 670), member("logGroupName", 404), member("applyOnTransformedLogs", 26), member("fieldSelectionCriteria", 244), member("emitSystemFieldDimensions", 202)]);
+#[rustfmt::skip]
+const S434: Shape = structure("MetricFilterMatchRecord", &[member("eventNumber", 219), member("eventMessage", 218), member("extractedValues", 236)]);
+#[rustfmt::skip]
+const S435: Shape = list("MetricFilterMatches", 434);
+#[rustfmt::skip]
+const S436: Shape = list("MetricFilters", 433);
+#[rustfmt::skip]
+const S437: Shape = string("MetricName").pattern("[^:*$]*").max(255);
+#[rustfmt::skip]
+const S438: Shape = string("MetricNamespace").pattern("[^:*$]*").max(255);
+#[rustfmt::skip]
+const S439: Shape = structure("MetricTransformation", &[member("metricName", 437).required(), member("metricNamespace", 438).required(), member("metricValue", 441).required(), member("defaultValue", 79), member("dimensions", 191), member("unit", 615)]);
+#[rustfmt::skip]
+const S440: Shape = list("MetricTransformations", 439).min(1).max(1);
+#[rustfmt::skip]
+const S441: Shape = string("MetricValue").max(100);
+#[rustfmt::skip]
+const S442: Shape = list("MoveKeyEntries", 443).min(1).max(5);
+#[rustfmt::skip]
+const S443: Shape = structure("MoveKeyEntry", &[member("source", 609).required(), member("target", 659).required(), member("overwriteIfExists", 472)]);
+#[rustfmt::skip]
+const S444: Shape = structure("MoveKeys", &[member("entries", 442).required()]);
+#[rustfmt::skip]
+const S445: Shape = string("NextToken").min(1);
+#[rustfmt::skip]
+const S446: Shape = string("NonMatchValue").min(1).max(128);
+#[rustfmt::skip]
+const S447: Shape = string("OCSFVersion").values(&["V1.1", "V1.5"]);
+#[rustfmt::skip]
+const S448: Shape = structure("OpenSearchApplication", &[member("applicationEndpoint", 449), member("applicationArn", 27), member("applicationId", 450), member("status", 462)]);
+#[rustfmt::skip]
+const S449: Shape = string("OpenSearchApplicationEndpoint").pattern("^https://[\\.\\-_/#:A-Za-z0-9]+\\.com$").min(1).max(1024);
+#[rustfmt::skip]
+const S450: Shape = string("OpenSearchApplicationId").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(256);
+#[rustfmt::skip]
+const S451: Shape = structure("OpenSearchCollection", &[member("collectionEndpoint", 452), member("collectionArn", 27), member("status", 462)]);
+#[rustfmt::skip]
+const S452: Shape = string("OpenSearchCollectionEndpoint").pattern("^https://[\\.\\-_/#:A-Za-z0-9]+\\.com$").min(1).max(1024);
+#[rustfmt::skip]
+const S453: Shape = structure("OpenSearchDataAccessPolicy", &[member("policyName", 460), member("status", 462)]);
+#[rustfmt::skip]
+const S454: Shape = structure("OpenSearchDataSource", &[member("dataSourceName", 455), member("status", 462)]);
+#[rustfmt::skip]
+const S455: Shape = string("OpenSearchDataSourceName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(256);
+#[rustfmt::skip]
+const S456: Shape = structure("OpenSearchEncryptionPolicy", &[member("policyName", 460), member("status", 462)]);
+#[rustfmt::skip]
+const S457: Shape = structure("OpenSearchIntegrationDetails", &[member("dataSource", 454), member("application", 448), member("collection", 451), member("workspace", 464), member("encryptionPolicy", 456), member("networkPolicy", 459), member("accessPolicy", 453), member("lifecyclePolicy", 458)]);
+#[rustfmt::skip]
+const S458: Shape = structure("OpenSearchLifecyclePolicy", &[member("policyName", 460), member("status", 462)]);
+#[rustfmt::skip]
+const S459: Shape = structure("OpenSearchNetworkPolicy", &[member("policyName", 460), member("status", 462)]);
+#[rustfmt::skip]
+const S460: Shape = string("OpenSearchPolicyName").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(256);
+#[rustfmt::skip]
+const S461: Shape = structure("OpenSearchResourceConfig", &[member("kmsKeyArn", 27), member("dataSourceRoleArn", 27).required(), member("dashboardViewerPrincipals", 66).required(), member("applicationArn", 27), member("retentionDays", 41).required()]);
+#[rustfmt::skip]
+const S462: Shape = structure("OpenSearchResourceStatus", &[member("status", 463), member("statusMessage", 333)]);
+#[rustfmt::skip]
+const S463: Shape = string("OpenSearchResourceStatusType").values(&["ACTIVE", "NOT_FOUND", "ERROR"]);
+#[rustfmt::skip]
+const S464: Shape = structure("OpenSearchWorkspace", &[member("workspaceId", 465), member("status", 462)]);
+#[rustfmt::skip]
+const S465: Shape = string("OpenSearchWorkspaceId").pattern("[\\.\\-_/#A-Za-z0-9]+").min(1).max(256);
+#[rustfmt::skip]
+const S466: Shape = structure("OperationAbortedException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S467: Shape = string("OrderBy").values(&["LogStreamName", "LastEventTime"]);
+#[rustfmt::skip]
+const S468: Shape = string("OutputFormat").values(&["json", "plain", "w3c", "raw", "parquet"]);
+#[rustfmt::skip]
+const S469: Shape = list("OutputFormats", 468);
+#[rustfmt::skip]
+const S470: Shape = structure("OutputLogEvent", &[member("timestamp", 670), member("message", 218), member("ingestionTime", 670)]);
+#[rustfmt::skip]
+const S471: Shape = list("OutputLogEvents", 470);
+#[rustfmt::skip]
+const S472: Shape = boolean("OverwriteIfExists");
+#[rustfmt::skip]
+const S473: Shape = structure("ParseCloudfront", &[member("source", 609)]);
+#[rustfmt::skip]
+const S474: Shape = structure("ParseJSON", &[member("source", 609), member("destination", 186)]);
+#[rustfmt::skip]
+const S475: Shape = structure("ParseKeyValue", &[member("source", 609), member("destination", 186), member("fieldDelimiter", 481), member("keyValueDelimiter", 346), member("keyPrefix", 345), member("nonMatchValue", 446), member("overwriteIfExists", 472)]);
+#[rustfmt::skip]
+const S476: Shape = structure("ParsePostgres", &[member("source", 609)]);
+#[rustfmt::skip]
+const S477: Shape = structure("ParseRoute53", &[member("source", 609)]);
+#[rustfmt::skip]
+const S478: Shape = structure("ParseToOCSF", &[member("source", 609), member("eventSource", 220).required(), member("ocsfVersion", 447).required(), member("mappingVersion", 429)]);
+#[rustfmt::skip]
+const S479: Shape = structure("ParseVPC", &[member("source", 609)]);
+#[rustfmt::skip]
+const S480: Shape = structure("ParseWAF", &[member("source", 609)]);
+#[rustfmt::skip]
+const S481: Shape = string("ParserFieldDelimiter").min(1).max(128);
+#[rustfmt::skip]
+const S482: Shape = string("PatternId").min(32).max(32);
+#[rustfmt::skip]
+const S483: Shape = string("PatternRegex").min(1);
+#[rustfmt::skip]
+const S484: Shape = string("PatternString").min(1);
+#[rustfmt::skip]
+const S485: Shape = structure("PatternToken", &[member("dynamicTokenPosition", 201), member("isDynamic", 34), member("tokenString", 673), member("enumerations", 213), member("inferredTokenName", 322)]);
+#[rustfmt::skip]
+const S486: Shape = list("PatternTokens", 485);
+#[rustfmt::skip]
+const S487: Shape = integer("Percentage").min(0).max(100);
+#[rustfmt::skip]
+const S488: Shape = structure("Policy", &[member("deliveryDestinationPolicy", 116)]);
+#[rustfmt::skip]
+const S489: Shape = string("PolicyDocument").min(1).max(51200);
+#[rustfmt::skip]
+const S490: Shape = string("PolicyName");
+#[rustfmt::skip]
+const S491: Shape = string("PolicyScope").values(&["ACCOUNT", "RESOURCE"]);
+#[rustfmt::skip]
+const S492: Shape = string("PolicyType").values(&["DATA_PROTECTION_POLICY", "SUBSCRIPTION_FILTER_POLICY", "FIELD_INDEX_POLICY", "TRANSFORMER_POLICY", "METRIC_EXTRACTION_POLICY", "RETENTION_POLICY"]);
+#[rustfmt::skip]
+const S493: Shape = string("Priority").min(1);
+#[rustfmt::skip]
+const S494: Shape = structure("Processor", &[member("addKeys", 11), member("copyValue", 48), member("csv", 36), member("dateTimeConverter", 77), member("deleteKeys", 92), member("grok", 299), member("listToMap", 380), member("lowerCaseString", 426), member("moveKeys", 444), member("parseCloudfront", 473), member("parseJSON", 474), member("parseKeyValue", 475), member("parseRoute53", 477), member("parseToOCSF", 478), member("parsePostgres", 476), member("parseVPC", 479), member("parseWAF", 480), member("renameKeys", 558), member("splitString", 611), member("substituteString", 633), member("trimString", 681), member("typeConverter", 684), member("upperCaseString", 699)]);
+#[rustfmt::skip]
+const S495: Shape = list("Processors", 494).min(1).max(20);
+#[rustfmt::skip]
+const S496: Shape = structure("PutAccountPolicyRequest", &[member("policyName", 490).required(), member("policyDocument", 6).required(), member("policyType", 492).required(), member("scope", 598), member("selectionCriteria", 601), member("dryRun", 198)]);
+#[rustfmt::skip]
+const S497: Shape = structure("PutAccountPolicyResponse", &[member("accountPolicy", 5), member("dryRunResult", 200)]);
+#[rustfmt::skip]
+const S498: Shape = structure("PutBearerTokenAuthenticationRequest", &[member("logGroupIdentifier", 400).required(), member("bearerTokenAuthenticationEnabled", 33).required()]);
+#[rustfmt::skip]
+const S499: Shape = structure("PutDataProtectionPolicyRequest", &[member("logGroupIdentifier", 400).required(), member("policyDocument", 69).required()]);
+#[rustfmt::skip]
+const S500: Shape = structure("PutDataProtectionPolicyResponse", &[member("logGroupIdentifier", 400), member("policyDocument", 69), member("lastUpdatedTime", 670)]);
+#[rustfmt::skip]
+const S501: Shape = structure("PutDeliveryDestinationPolicyRequest", &[member("deliveryDestinationName", 114).required(), member("deliveryDestinationPolicy", 116).required()]);
+#[rustfmt::skip]
+const S502: Shape = structure("PutDeliveryDestinationPolicyResponse", &[member("policy", 488)]);
+#[rustfmt::skip]
+const S503: Shape = structure("PutDeliveryDestinationRequest", &[member("name", 114).required(), member("outputFormat", 468), member("deliveryDestinationConfiguration", 113), member("deliveryDestinationType", 117), member("roleArn", 27), member("tags", 658)]);
+#[rustfmt::skip]
+const S504: Shape = structure("PutDeliveryDestinationResponse", &[member("deliveryDestination", 112)]);
+#[rustfmt::skip]
+const S505: Shape = structure("PutDeliverySourceRequest", &[member("name", 131).required(), member("resourceArn", 27).required(), member("logType", 419).required(), member("tags", 658), member("deliverySourceConfiguration", 122)]);
+#[rustfmt::skip]
+const S506: Shape = structure("PutDeliverySourceResponse", &[member("deliverySource", 121)]);
+#[rustfmt::skip]
+const S507: Shape = structure("PutDestinationPolicyRequest", &[member("destinationName", 187).required(), member("accessPolicy", 1).required(), member("forceUpdate", 257)]);
+#[rustfmt::skip]
+const S508: Shape = structure("PutDestinationRequest", &[member("destinationName", 187).required(), member("targetArn", 660).required(), member("roleArn", 573).required(), member("tags", 658)]);
+#[rustfmt::skip]
+const S509: Shape = structure("PutDestinationResponse", &[member("destination", 183)]);
+#[rustfmt::skip]
+const S510: Shape = structure("PutIndexPolicyRequest", &[member("logGroupIdentifier", 400).required(), member("policyDocument", 489).required()]);
+#[rustfmt::skip]
+const S511: Shape = structure("PutIndexPolicyResponse", &[member("indexPolicy", 319)]);
+#[rustfmt::skip]
+const S512: Shape = structure("PutIntegrationRequest", &[member("integrationName", 330).required(), member("resourceConfig", 563).required(), member("integrationType", 336).required()]);
+#[rustfmt::skip]
+const S513: Shape = structure("PutIntegrationResponse", &[member("integrationName", 330), member("integrationStatus", 332)]);
+#[rustfmt::skip]
+const S514: Shape = structure("PutLogEventsRequest", &[member("logGroupName", 404).required(), member("logStreamName", 416).required(), member("logEvents", 326).required(), member("sequenceToken", 602), member("entity", 205)]);
+#[rustfmt::skip]
+const S515: Shape = structure("PutLogEventsResponse", &[member("nextSequenceToken", 602), member("rejectedLogEventsInfo", 555), member("rejectedEntityInfo", 554)]);
+#[rustfmt::skip]
+const S516: Shape = structure("PutLogGroupDeletionProtectionRequest", &[member("logGroupIdentifier", 400).required(), member("deletionProtectionEnabled", 108).required()]);
+#[rustfmt::skip]
+const S517: Shape = structure("PutMetricFilterRequest", &[member("logGroupName", 404).required(), member("filterName", 249).required(), member("filterPattern", 250).required(), member("metricTransformations", 440).required(), member("applyOnTransformedLogs", 26), member("fieldSelectionCriteria", 244), member("emitSystemFieldDimensions", 202)]);
+#[rustfmt::skip]
+const S518: Shape = structure("PutQueryDefinitionRequest", &[member("queryLanguage", 539), member("name", 533).required(), member("queryDefinitionId", 536), member("logGroupNames", 407), member("queryString", 534).required(), member("clientToken", 40), member("parameters", 544)]);
+#[rustfmt::skip]
+const S519: Shape = structure("PutQueryDefinitionResponse", &[member("queryDefinitionId", 536)]);
+#[rustfmt::skip]
+const S520: Shape = structure("PutResourcePolicyRequest", &[member("policyName", 490), member("policyDocument", 489), member("resourceArn", 27), member("expectedRevisionId", 225)]);
+#[rustfmt::skip]
+const S521: Shape = structure("PutResourcePolicyResponse", &[member("resourcePolicy", 567), member("revisionId", 225)]);
+#[rustfmt::skip]
+const S522: Shape = structure("PutRetentionPolicyRequest", &[member("logGroupName", 404).required(), member("retentionInDays", 78).required()]);
+#[rustfmt::skip]
+const S523: Shape = structure("PutStorageTierPolicyRequest", &[member("storageTier", 628).required()]);
+#[rustfmt::skip]
+const S524: Shape = structure("PutStorageTierPolicyResponse", &[member("storageTier", 628), member("lastUpdatedTime", 670)]);
+#[rustfmt::skip]
+const S525: Shape = structure("PutSubscriptionFilterRequest", &[member("logGroupName", 404).required(), member("filterName", 249).required(), member("filterPattern", 250).required(), member("destinationArn", 184).required(), member("roleArn", 573), member("distribution", 197), member("applyOnTransformedLogs", 26), member("fieldSelectionCriteria", 244), member("emitSystemFields", 202)]);
+#[rustfmt::skip]
+const S526: Shape = structure("PutSyslogConfigurationRequest", &[member("logGroupIdentifier", 400).required(), member("vpcEndpointId", 705)]);
+#[rustfmt::skip]
+const S527: Shape = structure("PutTransformerRequest", &[member("logGroupIdentifier", 400).required(), member("transformerConfig", 495).required()]);
+#[rustfmt::skip]
+const S528: Shape = integer("QueryCharOffset");
+#[rustfmt::skip]
+const S529: Shape = structure("QueryCompileError", &[member("location", 530), member("message", 432)]);
+#[rustfmt::skip]
+const S530: Shape = structure("QueryCompileErrorLocation", &[member("startCharOffset", 528), member("endCharOffset", 528)]);
+#[rustfmt::skip]
+const S531: Shape = structure("QueryDefinition", &[member("queryLanguage", 539), member("queryDefinitionId", 536), member("name", 533), member("queryString", 534), member("lastModified", 670), member("logGroupNames", 407), member("parameters", 544)]);
+#[rustfmt::skip]
+const S532: Shape = list("QueryDefinitionList", 531);
+#[rustfmt::skip]
+const S533: Shape = string("QueryDefinitionName").min(1).max(255);
+#[rustfmt::skip]
+const S534: Shape = string("QueryDefinitionString").min(1).max(10000);
+#[rustfmt::skip]
+const S535: Shape = long("QueryDuration");
+#[rustfmt::skip]
+const S536: Shape = string("QueryId").min(1).max(256);
+#[rustfmt::skip]
+const S537: Shape = structure("QueryInfo", &[member("queryLanguage", 539), member("queryId", 536), member("queryString", 549), member("status", 548), member("createTime", 670), member("logGroupName", 404), member("queryDuration", 535), member("bytesScanned", 35), member("userIdentity", 701)]);
+#[rustfmt::skip]
+const S538: Shape = list("QueryInfoList", 537);
+#[rustfmt::skip]
+const S539: Shape = string("QueryLanguage").values(&["CWLI", "SQL", "PPL"]);
+#[rustfmt::skip]
+const S540: Shape = integer("QueryListMaxResults").min(1).max(1000);
+#[rustfmt::skip]
+const S541: Shape = structure("QueryParameter", &[member("name", 545).required(), member("defaultValue", 542), member("description", 543)]);
+#[rustfmt::skip]
+const S542: Shape = string("QueryParameterDefaultValue").max(1024);
+#[rustfmt::skip]
+const S543: Shape = string("QueryParameterDescription").max(512);
+#[rustfmt::skip]
+const S544: Shape = list("QueryParameterList", 541).max(20);
+#[rustfmt::skip]
+const S545: Shape = string("QueryParameterName").pattern("^[a-zA-Z_][a-zA-Z0-9_]*").min(1).max(128);
+#[rustfmt::skip]
+const S546: Shape = list("QueryResults", 571);
+#[rustfmt::skip]
+const S547: Shape = structure("QueryStatistics", &[member("recordsMatched", 625), member("recordsScanned", 625), member("estimatedRecordsSkipped", 625), member("bytesScanned", 625), member("estimatedBytesSkipped", 625), member("logGroupsScanned", 625), member("resultCount", 625)]);
+#[rustfmt::skip]
+const S548: Shape = string("QueryStatus").values(&["Scheduled", "Running", "Complete", "Failed", "Cancelled", "Timeout", "Unknown"]);
+#[rustfmt::skip]
+const S549: Shape = string("QueryString").min(0).max(10000);
+#[rustfmt::skip]
+const S550: Shape = string("QuoteCharacter").min(1).max(1);
+#[rustfmt::skip]
+const S551: Shape = structure("RecordField", &[member("name", 239), member("mandatory", 34)]);
+#[rustfmt::skip]
+const S552: Shape = list("RecordFields", 239).min(0).max(128);
+#[rustfmt::skip]
+const S553: Shape = long("RecordsCount").min(0);
+#[rustfmt::skip]
+const S554: Shape = structure("RejectedEntityInfo", &[member("errorType", 212).required()]);
+#[rustfmt::skip]
+const S555: Shape = structure("RejectedLogEventsInfo", &[member("tooNewLogEventStartIndex", 388), member("tooOldLogEventEndIndex", 388), member("expiredLogEventEndIndex", 388)]);
+#[rustfmt::skip]
+const S556: Shape = list("RenameKeyEntries", 557).min(1).max(5);
+#[rustfmt::skip]
+const S557: Shape = structure("RenameKeyEntry", &[member("key", 344).required(), member("renameTo", 559).required(), member("overwriteIfExists", 472)]);
+#[rustfmt::skip]
+const S558: Shape = structure("RenameKeys", &[member("entries", 556).required()]);
+#[rustfmt::skip]
+const S559: Shape = string("RenameTo").min(1).max(128);
+#[rustfmt::skip]
+const S560: Shape = string("RequestId").min(0).max(256);
+#[rustfmt::skip]
+const S561: Shape = structure("ResourceAlreadyExistsException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S562: Shape = list("ResourceArns", 27);
+#[rustfmt::skip]
+const S563: Shape = structure("ResourceConfig", &[member("openSearchResourceConfig", 461)]).union();
+#[rustfmt::skip]
+const S564: Shape = string("ResourceIdentifier").pattern("[\\w+=/:,.@\\-\\*]*").min(1).max(2048);
+#[rustfmt::skip]
+const S565: Shape = structure("ResourceNotFoundException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S566: Shape = list("ResourcePolicies", 567);
+#[rustfmt::skip]
+const S567: Shape = structure("ResourcePolicy", &[member("policyName", 490), member("policyDocument", 489), member("lastUpdatedTime", 670), member("policyScope", 491), member("resourceArn", 27), member("revisionId", 225)]);
+#[rustfmt::skip]
+const S568: Shape = string("ResourceType").pattern("[\\w-_]*").min(1).max(255);
+#[rustfmt::skip]
+const S569: Shape = list("ResourceTypes", 568).min(1).max(10);
+#[rustfmt::skip]
+const S570: Shape = structure("ResultField", &[member("field", 237), member("value", 703)]);
+#[rustfmt::skip]
+const S571: Shape = list("ResultRows", 570);
+#[rustfmt::skip]
+const S572: Shape = string("RetentionValue").min(1).max(12);
+#[rustfmt::skip]
+const S573: Shape = string("RoleArn").min(1);
+#[rustfmt::skip]
+const S574: Shape = structure("S3Configuration", &[member("destinationIdentifier", 584).required(), member("roleArn", 573).required(), member("ownerAccountId", 2), member("kmsKeyId", 347)]);
+#[rustfmt::skip]
+const S575: Shape = structure("S3DeliveryConfiguration", &[member("suffixPath", 136), member("enableHiveCompatiblePath", 34)]);
+#[rustfmt::skip]
+const S576: Shape = structure("S3TableIntegrationSource", &[member("identifier", 577), member("dataSource", 71), member("status", 578), member("statusReason", 579), member("createdTimeStamp", 670), member("parentSourceIdentifier", 577)]);
+#[rustfmt::skip]
+const S577: Shape = string("S3TableIntegrationSourceIdentifier").min(1).max(2048);
+#[rustfmt::skip]
+const S578: Shape = string("S3TableIntegrationSourceStatus").values(&["ACTIVE", "UNHEALTHY", "FAILED", "DATA_SOURCE_DELETE_IN_PROGRESS"]);
+#[rustfmt::skip]
+const S579: Shape = string("S3TableIntegrationSourceStatusReason").min(1);
+#[rustfmt::skip]
+const S580: Shape = list("S3TableIntegrationSources", 576);
+#[rustfmt::skip]
+const S581: Shape = string("S3TablesDatasourceName").min(1).max(256);
+#[rustfmt::skip]
+const S582: Shape = string("S3TablesDatasourceType").min(1).max(256);
+#[rustfmt::skip]
+const S583: Shape = structure("S3TablesIntegration", &[member("datasourceName", 581), member("datasourceType", 582)]);
+#[rustfmt::skip]
+const S584: Shape = string("S3Uri").pattern("s3://[a-z0-9][\\.\\-a-z0-9]{1,61}[a-z0-9](/.*)?").max(1024);
+#[rustfmt::skip]
+const S585: Shape = string("ScheduleExpression").max(256);
+#[rustfmt::skip]
+const S586: Shape = string("ScheduleTimezone").min(1);
+#[rustfmt::skip]
+const S587: Shape = string("ScheduleType").values(&["CUSTOMER_MANAGED", "AWS_MANAGED"]);
+#[rustfmt::skip]
+const S588: Shape = string("ScheduledQueryDescription").max(1024);
+#[rustfmt::skip]
+const S589: Shape = structure("ScheduledQueryDestination", &[member("destinationType", 591), member("destinationIdentifier", 630), member("status", 7), member("processedIdentifier", 630), member("errorMessage", 630)]);
+#[rustfmt::skip]
+const S590: Shape = list("ScheduledQueryDestinationList", 589);
+#[rustfmt::skip]
+const S591: Shape = string("ScheduledQueryDestinationType").values(&["S3", "LOOKUP_TABLE"]);
+#[rustfmt::skip]
+const S592: Shape = string("ScheduledQueryIdentifier").min(1).max(300);
+#[rustfmt::skip]
+const S593: Shape = list("ScheduledQueryLogGroupIdentifiers", 400).min(1).max(50);
+#[rustfmt::skip]
+const S594: Shape = string("ScheduledQueryName").min(1).max(300);
+#[rustfmt::skip]
+const S595: Shape = string("ScheduledQueryState").values(&["ENABLED", "DISABLED"]);
+#[rustfmt::skip]
+const S596: Shape = structure("ScheduledQuerySummary", &[member("scheduledQueryArn", 27), member("name", 594), member("state", 595), member("scheduleType", 587), member("lastTriggeredTime", 670), member("lastExecutionStatus", 223), member("scheduleExpression", 585), member("timezone", 586), member("destinationConfiguration", 185), member("creationTime", 670), member("lastUpdatedTime", 670)]);
+#[rustfmt::skip]
+const S597: Shape = list("ScheduledQuerySummaryList", 596);
+#[rustfmt::skip]
+const S598: Shape = string("Scope").values(&["ALL"]);
+#[rustfmt::skip]
+const S599: Shape = structure("SearchedLogStream", &[member("logStreamName", 416), member("searchedCompletely", 417)]);
+#[rustfmt::skip]
+const S600: Shape = list("SearchedLogStreams", 599);
+#[rustfmt::skip]
+const S601: Shape = string("SelectionCriteria");
+#[rustfmt::skip]
+const S602: Shape = string("SequenceToken").min(1);
+#[rustfmt::skip]
+const S603: Shape = string("Service").pattern("[\\w_-]*").min(1).max(255);
+#[rustfmt::skip]
+const S604: Shape = structure("ServiceQuotaExceededException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S605: Shape = structure("ServiceUnavailableException", &[]).error(500, "", false);
+#[rustfmt::skip]
+const S606: Shape = string("SessionId").min(0).max(256);
+#[rustfmt::skip]
+const S607: Shape = structure("SessionStreamingException", &[member("message", 432)]).error(400, "", true);
+#[rustfmt::skip]
+const S608: Shape = structure("SessionTimeoutException", &[member("message", 432)]).error(400, "", true);
+#[rustfmt::skip]
+const S609: Shape = string("Source").min(1).max(128);
+#[rustfmt::skip]
+const S610: Shape = string("SourceTimezone").min(1);
+#[rustfmt::skip]
+const S611: Shape = structure("SplitString", &[member("entries", 613).required()]);
+#[rustfmt::skip]
+const S612: Shape = string("SplitStringDelimiter").min(1).max(128);
+#[rustfmt::skip]
+const S613: Shape = list("SplitStringEntries", 614).min(1).max(10);
+#[rustfmt::skip]
+const S614: Shape = structure("SplitStringEntry", &[member("source", 609).required(), member("delimiter", 612).required()]);
+#[rustfmt::skip]
+const S615: Shape = string("StandardUnit").values(&["Seconds", "Microseconds", "Milliseconds", "Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes", "Bits", "Kilobits", "Megabits", "Gigabits", "Terabits", "Percent", "Count", "Bytes/Second", "Kilobytes/Second", "Megabytes/Second", "Gigabytes/Second", "Terabytes/Second", "Bits/Second", "Kilobits/Second", "Megabits/Second", "Gigabits/Second", "Terabits/Second", "Count/Second", "None"]);
+#[rustfmt::skip]
+const S616: Shape = boolean("StartFromHead");
+#[rustfmt::skip]
+const S617: Shape = list("StartLiveTailLogGroupIdentifiers", 400).min(1).max(10);
+#[rustfmt::skip]
+const S618: Shape = structure("StartLiveTailRequest", &[member("logGroupIdentifiers", 617).required(), member("logStreamNames", 327), member("logStreamNamePrefixes", 327), member("logEventFilterPattern", 250)]);
+#[rustfmt::skip]
+const S619: Shape = structure("StartLiveTailResponse", &[member("responseStream", 620)]);
+#[rustfmt::skip]
+const S620: Shape = structure("StartLiveTailResponseStream", &[member("sessionStart", 384), member("sessionUpdate", 385), member("SessionTimeoutException", 608), member("SessionStreamingException", 607)]).event_stream();
+#[rustfmt::skip]
+const S621: Shape = structure("StartQueryRequest", &[member("queryLanguage", 539), member("logGroupName", 404), member("logGroupNames", 407), member("logGroupIdentifiers", 401), member("startTime", 670).required(), member("endTime", 670).required(), member("queryString", 549).required(), member("limit", 222)]);
+#[rustfmt::skip]
+const S622: Shape = structure("StartQueryResponse", &[member("queryId", 536)]);
+#[rustfmt::skip]
+const S623: Shape = long("StartTimeOffset");
+#[rustfmt::skip]
+const S624: Shape = string("State").values(&["Active", "Suppressed", "Baseline"]);
+#[rustfmt::skip]
+const S625: Shape = double("StatsValue");
+#[rustfmt::skip]
+const S626: Shape = structure("StopQueryRequest", &[member("queryId", 536).required()]);
+#[rustfmt::skip]
+const S627: Shape = structure("StopQueryResponse", &[member("success", 636)]);
+#[rustfmt::skip]
+const S628: Shape = string("StorageTier").values(&["STANDARD", "INTELLIGENT_TIERING"]);
+#[rustfmt::skip]
+const S629: Shape = long("StoredBytes").min(0);
+#[rustfmt::skip]
+const S630: Shape = string("String");
+#[rustfmt::skip]
+const S631: Shape = structure("SubscriptionFilter", &[member("filterName", 249), member("logGroupName", 404), member("filterPattern", 250), member("destinationArn", 184), member("roleArn", 573), member("distribution", 197), member("applyOnTransformedLogs", 26), member("creationTime", 670), member("fieldSelectionCriteria", 244), member("emitSystemFields", 202)]);
+#[rustfmt::skip]
+const S632: Shape = list("SubscriptionFilters", 631);
+#[rustfmt::skip]
+const S633: Shape = structure("SubstituteString", &[member("entries", 634).required()]);
+#[rustfmt::skip]
+const S634: Shape = list("SubstituteStringEntries", 635).min(1).max(10);
+#[rustfmt::skip]
+const S635: Shape = structure("SubstituteStringEntry", &[member("source", 609).required(), member("from", 258).required(), member("to", 671).required()]);
+#[rustfmt::skip]
+const S636: Shape = boolean("Success");
+#[rustfmt::skip]
+const S637: Shape = structure("SuppressionPeriod", &[member("value", 328), member("suppressionUnit", 640)]);
+#[rustfmt::skip]
+const S638: Shape = string("SuppressionState").values(&["SUPPRESSED", "UNSUPPRESSED"]);
+#[rustfmt::skip]
+const S639: Shape = string("SuppressionType").values(&["LIMITED", "INFINITE"]);
+#[rustfmt::skip]
+const S640: Shape = string("SuppressionUnit").values(&["SECONDS", "MINUTES", "HOURS"]);
+#[rustfmt::skip]
+const S641: Shape = structure("SyslogConfiguration", &[member("logGroupArn", 394), member("sourceType", 643), member("vpcEndpointId", 705), member("createdAt", 670)]);
+#[rustfmt::skip]
+const S642: Shape = list("SyslogConfigurations", 641);
+#[rustfmt::skip]
+const S643: Shape = string("SyslogSourceType").values(&["VPCE"]);
+#[rustfmt::skip]
+const S644: Shape = string("SystemField");
+#[rustfmt::skip]
+const S645: Shape = string("TableBody").min(1).max(10485760);
+#[rustfmt::skip]
+const S646: Shape = list("TableFields", 630);
+#[rustfmt::skip]
+const S647: Shape = structure("TagFilter", &[member("key", 648).required(), member("values", 650)]);
+#[rustfmt::skip]
+const S648: Shape = string("TagFilterKey").pattern("^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+)$").min(1).max(128);
+#[rustfmt::skip]
+const S649: Shape = string("TagFilterValue").pattern("^!?\\*?([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)\\*?$").min(0).max(259);
+#[rustfmt::skip]
+const S650: Shape = list("TagFilterValues", 649).min(0).max(5);
+#[rustfmt::skip]
+const S651: Shape = list("TagFilters", 647).min(1).max(5);
+#[rustfmt::skip]
+const S652: Shape = string("TagKey").pattern("^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+)$").min(1).max(128);
+#[rustfmt::skip]
+const S653: Shape = list("TagKeyList", 652).min(0).max(50);
+#[rustfmt::skip]
+const S654: Shape = list("TagList", 652).min(1);
+#[rustfmt::skip]
+const S655: Shape = structure("TagLogGroupRequest", &[member("logGroupName", 404).required(), member("tags", 658).required()]);
+#[rustfmt::skip]
+const S656: Shape = structure("TagResourceRequest", &[member("resourceArn", 17).required(), member("tags", 658).required()]);
+#[rustfmt::skip]
+const S657: Shape = string("TagValue").pattern("^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$").max(256);
+#[rustfmt::skip]
+const S658: Shape = map("Tags", 652, 657).min(1).max(50);
+#[rustfmt::skip]
+const S659: Shape = string("Target").min(1).max(128);
+#[rustfmt::skip]
+const S660: Shape = string("TargetArn").min(1);
+#[rustfmt::skip]
+const S661: Shape = string("TargetFormat").min(1).max(64);
+#[rustfmt::skip]
+const S662: Shape = string("TargetTimezone").min(1);
+#[rustfmt::skip]
+const S663: Shape = list("TestEventMessages", 218).min(1).max(50);
+#[rustfmt::skip]
+const S664: Shape = structure("TestMetricFilterRequest", &[member("filterPattern", 250).required(), member("logEventMessages", 663).required()]);
+#[rustfmt::skip]
+const S665: Shape = structure("TestMetricFilterResponse", &[member("matches", 435)]);
+#[rustfmt::skip]
+const S666: Shape = structure("TestTransformerRequest", &[member("transformerConfig", 495).required(), member("logEventMessages", 663).required()]);
+#[rustfmt::skip]
+const S667: Shape = structure("TestTransformerResponse", &[member("transformedLogs", 678)]);
+#[rustfmt::skip]
+const S668: Shape = structure("ThrottlingException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S669: Shape = string("Time").min(1);
+#[rustfmt::skip]
+const S670: Shape = long("Timestamp").min(0);
+#[rustfmt::skip]
+const S671: Shape = string("ToKey").min(1).max(128);
+#[rustfmt::skip]
+const S672: Shape = string("Token");
+#[rustfmt::skip]
+const S673: Shape = string("TokenString").min(1);
+#[rustfmt::skip]
+const S674: Shape = long("TokenValue");
+#[rustfmt::skip]
+const S675: Shape = structure("TooManyTagsException", &[member("message", 432), member("resourceName", 17)]).error(400, "", true);
+#[rustfmt::skip]
+const S676: Shape = string("TransformedEventMessage").min(1);
+#[rustfmt::skip]
+const S677: Shape = structure("TransformedLogRecord", &[member("eventNumber", 219), member("eventMessage", 218), member("transformedEventMessage", 676)]);
+#[rustfmt::skip]
+const S678: Shape = list("TransformedLogs", 677);
+#[rustfmt::skip]
+const S679: Shape = structure("TriggerHistoryRecord", &[member("queryId", 536), member("executionStatus", 223), member("triggeredTimestamp", 670), member("errorMessage", 630), member("destinations", 590)]);
+#[rustfmt::skip]
+const S680: Shape = list("TriggerHistoryRecordList", 679);
+#[rustfmt::skip]
+const S681: Shape = structure("TrimString", &[member("withKeys", 682).required()]);
+#[rustfmt::skip]
+const S682: Shape = list("TrimStringWithKeys", 706).min(1).max(10);
+#[rustfmt::skip]
+const S683: Shape = string("Type").values(&["boolean", "integer", "double", "string"]);
+#[rustfmt::skip]
+const S684: Shape = structure("TypeConverter", &[member("entries", 685).required()]);
+#[rustfmt::skip]
+const S685: Shape = list("TypeConverterEntries", 686).min(1).max(5);
+#[rustfmt::skip]
+const S686: Shape = structure("TypeConverterEntry", &[member("key", 344).required(), member("type", 683).required()]);
+#[rustfmt::skip]
+const S687: Shape = boolean("Unmask");
+#[rustfmt::skip]
+const S688: Shape = structure("UnrecognizedClientException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S689: Shape = structure("UntagLogGroupRequest", &[member("logGroupName", 404).required(), member("tags", 654).required()]);
+#[rustfmt::skip]
+const S690: Shape = structure("UntagResourceRequest", &[member("resourceArn", 17).required(), member("tagKeys", 653).required()]);
+#[rustfmt::skip]
+const S691: Shape = structure("UpdateAnomalyRequest", &[member("anomalyId", 24), member("patternId", 482), member("anomalyDetectorArn", 21).required(), member("suppressionType", 639), member("suppressionPeriod", 637), member("baseline", 31)]);
+#[rustfmt::skip]
+const S692: Shape = structure("UpdateDeliveryConfigurationRequest", &[member("id", 120).required(), member("recordFields", 552), member("fieldDelimiter", 238), member("s3DeliveryConfiguration", 575)]);
+#[rustfmt::skip]
+const S693: Shape = structure("UpdateDeliveryConfigurationResponse", &[]);
+#[rustfmt::skip]
+const S694: Shape = structure("UpdateLogAnomalyDetectorRequest", &[member("anomalyDetectorArn", 21).required(), member("evaluationFrequency", 216), member("filterPattern", 250), member("anomalyVisibilityTime", 25), member("enabled", 34).required()]);
+#[rustfmt::skip]
+const S695: Shape = structure("UpdateLookupTableRequest", &[member("lookupTableArn", 27).required(), member("description", 423), member("tableBody", 645), member("queryId", 536), member("kmsKeyId", 347)]);
+#[rustfmt::skip]
+const S696: Shape = structure("UpdateLookupTableResponse", &[member("lookupTableArn", 27), member("lastUpdatedTime", 670)]);
+#[rustfmt::skip]
+const S697: Shape = structure("UpdateScheduledQueryRequest", &[member("identifier", 592).required(), member("description", 588), member("queryLanguage", 539).required(), member("queryString", 549).required(), member("logGroupIdentifiers", 593), member("scheduleExpression", 585).required(), member("timezone", 586), member("startTimeOffset", 623), member("endTimeOffset", 204), member("destinationConfiguration", 185), member("scheduleStartTime", 670), member("scheduleEndTime", 670), member("executionRoleArn", 573).required(), member("state", 595)]);
+#[rustfmt::skip]
+const S698: Shape = structure("UpdateScheduledQueryResponse", &[member("scheduledQueryArn", 27), member("name", 594), member("description", 588), member("queryLanguage", 539), member("queryString", 549), member("logGroupIdentifiers", 593), member("scheduleExpression", 585), member("timezone", 586), member("startTimeOffset", 623), member("endTimeOffset", 204), member("destinationConfiguration", 185), member("state", 595), member("scheduleType", 587), member("lastTriggeredTime", 670), member("lastExecutionStatus", 223), member("scheduleStartTime", 670), member("scheduleEndTime", 670), member("executionRoleArn", 573), member("creationTime", 670), member("lastUpdatedTime", 670)]);
+#[rustfmt::skip]
+const S699: Shape = structure("UpperCaseString", &[member("withKeys", 700).required()]);
+#[rustfmt::skip]
+const S700: Shape = list("UpperCaseStringWithKeys", 706).min(1).max(10);
+#[rustfmt::skip]
+const S701: Shape = string("UserIdentity").min(1).max(2048);
+#[rustfmt::skip]
+const S702: Shape = structure("ValidationException", &[]).error(400, "", true);
+#[rustfmt::skip]
+const S703: Shape = string("Value");
+#[rustfmt::skip]
+const S704: Shape = string("ValueKey").min(1).max(128);
+#[rustfmt::skip]
+const S705: Shape = string("VpcEndpointId").pattern("^vpce-[0-9a-f]{1,64}$");
+#[rustfmt::skip]
+const S706: Shape = string("WithKey").min(1);
+
+#[rustfmt::skip]
+static SHAPES: &[Shape] = &[S0, S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S14, S15, S16, S17, S18, S19, S20, S21, S22, S23, S24, S25, S26, S27, S28, S29, S30, S31, S32, S33, S34, S35, S36, S37, S38, S39, S40, S41, S42, S43, S44, S45, S46, S47, S48, S49, S50, S51, S52, S53, S54, S55, S56, S57, S58, S59, S60, S61, S62, S63, S64, S65, S66, S67, S68, S69, S70, S71, S72, S73, S74, S75, S76, S77, S78, S79, S80, S81, S82, S83, S84, S85, S86, S87, S88, S89, S90, S91, S92, S93, S94, S95, S96, S97, S98, S99, S100, S101, S102, S103, S104, S105, S106, S107, S108, S109, S110, S111, S112, S113, S114, S115, S116, S117, S118, S119, S120, S121, S122, S123, S124, S125, S126, S127, S128, S129, S130, S131, S132, S133, S134, S135, S136, S137, S138, S139, S140, S141, S142, S143, S144, S145, S146, S147, S148, S149, S150, S151, S152, S153, S154, S155, S156, S157, S158, S159, S160, S161, S162, S163, S164, S165, S166, S167, S168, S169, S170, S171, S172, S173, S174, S175, S176, S177, S178, S179, S180, S181, S182, S183, S184, S185, S186, S187, S188, S189, S190, S191, S192, S193, S194, S195, S196, S197, S198, S199, S200, S201, S202, S203, S204, S205, S206, S207, S208, S209, S210, S211, S212, S213, S214, S215, S216, S217, S218, S219, S220, S221, S222, S223, S224, S225, S226, S227, S228, S229, S230, S231, S232, S233, S234, S235, S236, S237, S238, S239, S240, S241, S242, S243, S244, S245, S246, S247, S248, S249, S250, S251, S252, S253, S254, S255, S256, S257, S258, S259, S260, S261, S262, S263, S264, S265, S266, S267, S268, S269, S270, S271, S272, S273, S274, S275, S276, S277, S278, S279, S280, S281, S282, S283, S284, S285, S286, S287, S288, S289, S290, S291, S292, S293, S294, S295, S296, S297, S298, S299, S300, S301, S302, S303, S304, S305, S306, S307, S308, S309, S310, S311, S312, S313, S314, S315, S316, S317, S318, S319, S320, S321, S322, S323, S324, S325, S326, S327, S328, S329, S330, S331, S332, S333, S334, S335, S336, S337, S338, S339, S340, S341, S342, S343, S344, S345, S346, S347, S348, S349, S350, S351, S352, S353, S354, S355, S356, S357, S358, S359, S360, S361, S362, S363, S364, S365, S366, S367, S368, S369, S370, S371, S372, S373, S374, S375, S376, S377, S378, S379, S380, S381, S382, S383, S384, S385, S386, S387, S388, S389, S390, S391, S392, S393, S394, S395, S396, S397, S398, S399, S400, S401, S402, S403, S404, S405, S406, S407, S408, S409, S410, S411, S412, S413, S414, S415, S416, S417, S418, S419, S420, S421, S422, S423, S424, S425, S426, S427, S428, S429, S430, S431, S432, S433, S434, S435, S436, S437, S438, S439, S440, S441, S442, S443, S444, S445, S446, S447, S448, S449, S450, S451, S452, S453, S454, S455, S456, S457, S458, S459, S460, S461, S462, S463, S464, S465, S466, S467, S468, S469, S470, S471, S472, S473, S474, S475, S476, S477, S478, S479, S480, S481, S482, S483, S484, S485, S486, S487, S488, S489, S490, S491, S492, S493, S494, S495, S496, S497, S498, S499, S500, S501, S502, S503, S504, S505, S506, S507, S508, S509, S510, S511, S512, S513, S514, S515, S516, S517, S518, S519, S520, S521, S522, S523, S524, S525, S526, S527, S528, S529, S530, S531, S532, S533, S534, S535, S536, S537, S538, S539, S540, S541, S542, S543, S544, S545, S546, S547, S548, S549, S550, S551, S552, S553, S554, S555, S556, S557, S558, S559, S560, S561, S562, S563, S564, S565, S566, S567, S568, S569, S570, S571, S572, S573, S574, S575, S576, S577, S578, S579, S580, S581, S582, S583, S584, S585, S586, S587, S588, S589, S590, S591, S592, S593, S594, S595, S596, S597, S598, S599, S600, S601, S602, S603, S604, S605, S606, S607, S608, S609, S610, S611, S612, S613, S614, S615, S616, S617, S618, S619, S620, S621, S622, S623, S624, S625, S626, S627, S628, S629, S630, S631, S632, S633, S634, S635, S636, S637, S638, S639, S640, S641, S642, S643, S644, S645, S646, S647, S648, S649, S650, S651, S652, S653, S654, S655, S656, S657, S658, S659, S660, S661, S662, S663, S664, S665, S666, S667, S668, S669, S670, S671, S672, S673, S674, S675, S676, S677, S678, S679, S680, S681, S682, S683, S684, S685, S686, S687, S688, S689, S690, S691, S692, S693, S694, S695, S696, S697, S698, S699, S700, S701, S702, S703, S704, S705, S706, ];
 
 #[rustfmt::skip] // one line an operation
 static OPERATIONS: &[Operation] = &[

@@ -15,110 +15,212 @@ pub static SERVICE: Service = Service {
     operations: OPERATIONS,
 };
 
-#[rustfmt::skip] // one line a shape
-static SHAPES: &[Shape] = &[
-    structure("AssumeRoleRequest", &[member("RoleArn", 52).required(), member("RoleSessionName", 78).required(), member("PolicyArns", 75), member("Policy", 92), member("DurationSeconds", 77), member("Tags", 87), member("TransitiveTagKeys", 85), member("ExternalId", 62), member("SerialNumber", 79), member("TokenCode", 89), member("SourceIdentity", 84), member("ProvidedContexts", 40), member("MinimumSessionTokenSize", 71)]),
-    structure("AssumeRoleResponse", &[member("Credentials", 10), member("AssumedRoleUser", 8), member("PackedPolicySize", 72), member("SourceIdentity", 84), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]),
-    structure("AssumeRoleWithSAMLRequest", &[member("RoleArn", 52).required(), member("PrincipalArn", 52).required(), member("SAMLAssertion", 43).required().sensitive(), member("PolicyArns", 75), member("Policy", 81), member("DurationSeconds", 77), member("MinimumSessionTokenSize", 71)]),
-    structure("AssumeRoleWithSAMLResponse", &[member("Credentials", 10), member("AssumedRoleUser", 8), member("PackedPolicySize", 72), member("Subject", 45), member("SubjectType", 46), member("Issuer", 32), member("Audience", 9), member("NameQualifier", 35), member("SourceIdentity", 84), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]),
-    structure("AssumeRoleWithWebIdentityRequest", &[member("RoleArn", 52).required(), member("RoleSessionName", 78).required(), member("WebIdentityToken", 54).required().sensitive(), member("ProviderId", 93), member("PolicyArns", 75), member("Policy", 81), member("DurationSeconds", 77), member("MinimumSessionTokenSize", 71)]),
-    structure("AssumeRoleWithWebIdentityResponse", &[member("Credentials", 10), member("SubjectFromWebIdentityToken", 96), member("AssumedRoleUser", 8), member("PackedPolicySize", 72), member("Provider", 32), member("Audience", 9), member("SourceIdentity", 84), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]),
-    structure("AssumeRootRequest", &[member("TargetPrincipal", 48).required(), member("TaskPolicyArn", 38).required(), member("DurationSeconds", 42), member("MinimumSessionTokenSize", 71)]),
-    structure("AssumeRootResponse", &[member("Credentials", 10), member("SourceIdentity", 84), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]),
-    structure("AssumedRoleUser", &[member("AssumedRoleId", 53).required(), member("Arn", 52).required()]),
-    string("Audience"),
-    structure("Credentials", &[member("AccessKeyId", 49).required(), member("SecretAccessKey", 50).required().sensitive(), member("SessionToken", 90).required(), member("Expiration", 56).required()]),
-    structure("DecodeAuthorizationMessageRequest", &[member("EncodedMessage", 59).required()]),
-    structure("DecodeAuthorizationMessageResponse", &[member("DecodedMessage", 57)]),
-    structure("ExpiredTokenException", &[member("message", 60)]).error(400, "", true),
-    structure("ExpiredTradeInTokenException", &[member("message", 61)]).error(400, "", true),
-    structure("FederatedUser", &[member("FederatedUserId", 63).required(), member("Arn", 52).required()]),
-    structure("GetAccessKeyInfoRequest", &[member("AccessKeyId", 49).required()]),
-    structure("GetAccessKeyInfoResponse", &[member("Account", 51)]),
-    structure("GetCallerIdentityRequest", &[]),
-    structure("GetCallerIdentityResponse", &[member("UserId", 94), member("Account", 51), member("Arn", 52)]),
-    structure("GetDelegatedAccessTokenRequest", &[member("TradeInToken", 91).required().sensitive()]),
-    structure("GetDelegatedAccessTokenResponse", &[member("Credentials", 10), member("PackedPolicySize", 72), member("AssumedPrincipal", 52)]),
-    structure("GetFederationTokenRequest", &[member("Name", 95).required(), member("Policy", 81), member("PolicyArns", 75), member("DurationSeconds", 58), member("Tags", 87), member("MinimumSessionTokenSize", 71)]),
-    structure("GetFederationTokenResponse", &[member("Credentials", 10), member("FederatedUser", 15), member("PackedPolicySize", 72), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]),
-    structure("GetSessionTokenRequest", &[member("DurationSeconds", 58), member("SerialNumber", 79), member("TokenCode", 89), member("MinimumSessionTokenSize", 71)]),
-    structure("GetSessionTokenResponse", &[member("Credentials", 10), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]),
-    structure("GetWebIdentityTokenRequest", &[member("Audience", 97).required(), member("DurationSeconds", 99), member("SigningAlgorithm", 68).required(), member("Tags", 87)]),
-    structure("GetWebIdentityTokenResponse", &[member("WebIdentityToken", 100).sensitive(), member("Expiration", 56)]),
-    structure("IDPCommunicationErrorException", &[member("message", 64)]).error(400, "IDPCommunicationError", true),
-    structure("IDPRejectedClaimException", &[member("message", 65)]).error(403, "IDPRejectedClaim", true),
-    structure("InvalidAuthorizationMessageException", &[member("message", 66)]).error(400, "", true),
-    structure("InvalidIdentityTokenException", &[member("message", 67)]).error(400, "InvalidIdentityToken", true),
-    string("Issuer"),
-    structure("JWTPayloadSizeExceededException", &[member("message", 69)]).error(400, "", true),
-    structure("MalformedPolicyDocumentException", &[member("message", 70)]).error(400, "MalformedPolicyDocument", true),
-    string("NameQualifier"),
-    structure("OutboundWebIdentityFederationDisabledException", &[member("message", 73)]).error(403, "", true),
-    structure("PackedPolicyTooLargeException", &[member("message", 74)]).error(400, "PackedPolicyTooLarge", true),
-    structure("PolicyDescriptorType", &[member("arn", 52)]),
-    structure("ProvidedContext", &[member("ProviderArn", 52), member("ContextAssertion", 55)]),
-    list("ProvidedContextsListType", 39).min(1).max(5),
-    structure("RegionDisabledException", &[member("message", 76)]).error(403, "", true),
-    integer("RootDurationSecondsType").min(0).max(900),
-    string("SAMLAssertionType").min(4).max(100000),
-    structure("SessionDurationEscalationException", &[member("message", 80)]).error(403, "", true),
-    string("Subject"),
-    string("SubjectType"),
-    structure("Tag", &[member("Key", 86).required(), member("Value", 88).required()]),
-    string("TargetPrincipalType").min(12).max(2048),
-    string("accessKeyIdType").pattern("[\\w]*").min(16).max(128),
-    string("accessKeySecretType"),
-    string("accountType"),
-    string("arnType").pattern("[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+").min(20).max(2048),
-    string("assumedRoleIdType").pattern("[\\w+=,.@:-]*").min(2).max(193),
-    string("clientTokenType").min(4).max(20000),
-    string("contextAssertionType").min(4).max(2048),
-    timestamp("dateType"),
-    string("decodedMessageType"),
-    integer("durationSecondsType").min(900).max(129600),
-    string("encodedMessageType").min(1).max(10240),
-    string("expiredIdentityTokenMessage"),
-    string("expiredTradeInTokenExceptionMessage"),
-    string("externalIdType").pattern("[\\w+=,.@:\\/-]*").min(2).max(1224),
-    string("federatedIdType").pattern("[\\w+=,.@\\:-]*").min(2).max(193),
-    string("idpCommunicationErrorMessage"),
-    string("idpRejectedClaimMessage"),
-    string("invalidAuthorizationMessage"),
-    string("invalidIdentityTokenMessage"),
-    string("jwtAlgorithmType").min(5).max(5),
-    string("jwtPayloadSizeExceededException"),
-    string("malformedPolicyDocumentMessage"),
-    integer("minimumSessionTokenSizeType").min(0).max(4096),
-    integer("nonNegativeIntegerType").min(0),
-    string("outboundWebIdentityFederationDisabledException"),
-    string("packedPolicyTooLargeMessage"),
-    list("policyDescriptorListType", 38),
-    string("regionDisabledMessage"),
-    integer("roleDurationSecondsType").min(900).max(43200),
-    string("roleSessionNameType").pattern("[\\w+=,.@-]*").min(2).max(64),
-    string("serialNumberType").pattern("[\\w+=/:,.@-]*").min(9).max(256),
-    string("sessionDurationEscalationException"),
-    string("sessionPolicyDocumentType").pattern("[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+").min(1).max(2048),
-    integer("sessionTokenSizeType").min(0),
-    integer("sessionTokenUtilizationType").min(0),
-    string("sourceIdentityType").pattern("[\\w+=,.@-]*").min(2).max(64),
-    list("tagKeyListType", 86).max(50),
-    string("tagKeyType").pattern("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+").min(1).max(128),
-    list("tagListType", 47).max(50),
-    string("tagValueType").pattern("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*").min(0).max(256),
-    string("tokenCodeType").pattern("[\\d]*").min(6).max(6),
-    string("tokenType"),
-    string("tradeInTokenType"),
-    string("unrestrictedSessionPolicyDocumentType").pattern("[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+").min(1),
-    string("urlType").min(4).max(2048),
-    string("userIdType"),
-    string("userNameType").pattern("[\\w+=,.@-]*").min(2).max(32),
-    string("webIdentitySubjectType").min(6).max(255),
-    list("webIdentityTokenAudienceListType", 98).min(1).max(10),
-    string("webIdentityTokenAudienceStringType").min(1).max(1000),
-    integer("webIdentityTokenDurationSecondsType").min(60).max(3600),
-    string("webIdentityTokenType"),
-];
+// A constant a shape, because rustc's time grows with the square of the calls in a constant.
+#[rustfmt::skip]
+const S0: Shape = structure("AssumeRoleRequest", &[member("RoleArn", 52).required(), member("RoleSessionName", 78).required(), member("PolicyArns", 75), member("Policy", 92), member("DurationSeconds", 77), member("Tags", 87), member("TransitiveTagKeys", 85), member("ExternalId", 62), member("SerialNumber", 79), member("TokenCode", 89), member("SourceIdentity", 84), member("ProvidedContexts", 40), member("MinimumSessionTokenSize", 71)]);
+#[rustfmt::skip]
+const S1: Shape = structure("AssumeRoleResponse", &[member("Credentials", 10), member("AssumedRoleUser", 8), member("PackedPolicySize", 72), member("SourceIdentity", 84), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]);
+#[rustfmt::skip]
+const S2: Shape = structure("AssumeRoleWithSAMLRequest", &[member("RoleArn", 52).required(), member("PrincipalArn", 52).required(), member("SAMLAssertion", 43).required().sensitive(), member("PolicyArns", 75), member("Policy", 81), member("DurationSeconds", 77), member("MinimumSessionTokenSize", 71)]);
+#[rustfmt::skip]
+const S3: Shape = structure("AssumeRoleWithSAMLResponse", &[member("Credentials", 10), member("AssumedRoleUser", 8), member("PackedPolicySize", 72), member("Subject", 45), member("SubjectType", 46), member("Issuer", 32), member("Audience", 9), member("NameQualifier", 35), member("SourceIdentity", 84), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]);
+#[rustfmt::skip]
+const S4: Shape = structure("AssumeRoleWithWebIdentityRequest", &[member("RoleArn", 52).required(), member("RoleSessionName", 78).required(), member("WebIdentityToken", 54).required().sensitive(), member("ProviderId", 93), member("PolicyArns", 75), member("Policy", 81), member("DurationSeconds", 77), member("MinimumSessionTokenSize", 71)]);
+#[rustfmt::skip]
+const S5: Shape = structure("AssumeRoleWithWebIdentityResponse", &[member("Credentials", 10), member("SubjectFromWebIdentityToken", 96), member("AssumedRoleUser", 8), member("PackedPolicySize", 72), member("Provider", 32), member("Audience", 9), member("SourceIdentity", 84), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]);
+#[rustfmt::skip]
+const S6: Shape = structure("AssumeRootRequest", &[member("TargetPrincipal", 48).required(), member("TaskPolicyArn", 38).required(), member("DurationSeconds", 42), member("MinimumSessionTokenSize", 71)]);
+#[rustfmt::skip]
+const S7: Shape = structure("AssumeRootResponse", &[member("Credentials", 10), member("SourceIdentity", 84), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]);
+#[rustfmt::skip]
+const S8: Shape = structure("AssumedRoleUser", &[member("AssumedRoleId", 53).required(), member("Arn", 52).required()]);
+#[rustfmt::skip]
+const S9: Shape = string("Audience");
+#[rustfmt::skip]
+const S10: Shape = structure("Credentials", &[member("AccessKeyId", 49).required(), member("SecretAccessKey", 50).required().sensitive(), member("SessionToken", 90).required(), member("Expiration", 56).required()]);
+#[rustfmt::skip]
+const S11: Shape = structure("DecodeAuthorizationMessageRequest", &[member("EncodedMessage", 59).required()]);
+#[rustfmt::skip]
+const S12: Shape = structure("DecodeAuthorizationMessageResponse", &[member("DecodedMessage", 57)]);
+#[rustfmt::skip]
+const S13: Shape = structure("ExpiredTokenException", &[member("message", 60)]).error(400, "", true);
+#[rustfmt::skip]
+const S14: Shape = structure("ExpiredTradeInTokenException", &[member("message", 61)]).error(400, "", true);
+#[rustfmt::skip]
+const S15: Shape = structure("FederatedUser", &[member("FederatedUserId", 63).required(), member("Arn", 52).required()]);
+#[rustfmt::skip]
+const S16: Shape = structure("GetAccessKeyInfoRequest", &[member("AccessKeyId", 49).required()]);
+#[rustfmt::skip]
+const S17: Shape = structure("GetAccessKeyInfoResponse", &[member("Account", 51)]);
+#[rustfmt::skip]
+const S18: Shape = structure("GetCallerIdentityRequest", &[]);
+#[rustfmt::skip]
+const S19: Shape = structure("GetCallerIdentityResponse", &[member("UserId", 94), member("Account", 51), member("Arn", 52)]);
+#[rustfmt::skip]
+const S20: Shape = structure("GetDelegatedAccessTokenRequest", &[member("TradeInToken", 91).required().sensitive()]);
+#[rustfmt::skip]
+const S21: Shape = structure("GetDelegatedAccessTokenResponse", &[member("Credentials", 10), member("PackedPolicySize", 72), member("AssumedPrincipal", 52)]);
+#[rustfmt::skip]
+const S22: Shape = structure("GetFederationTokenRequest", &[member("Name", 95).required(), member("Policy", 81), member("PolicyArns", 75), member("DurationSeconds", 58), member("Tags", 87), member("MinimumSessionTokenSize", 71)]);
+#[rustfmt::skip]
+const S23: Shape = structure("GetFederationTokenResponse", &[member("Credentials", 10), member("FederatedUser", 15), member("PackedPolicySize", 72), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]);
+#[rustfmt::skip]
+const S24: Shape = structure("GetSessionTokenRequest", &[member("DurationSeconds", 58), member("SerialNumber", 79), member("TokenCode", 89), member("MinimumSessionTokenSize", 71)]);
+#[rustfmt::skip]
+const S25: Shape = structure("GetSessionTokenResponse", &[member("Credentials", 10), member("SessionTokenUtilization", 83), member("SessionTokenSize", 82)]);
+#[rustfmt::skip]
+const S26: Shape = structure("GetWebIdentityTokenRequest", &[member("Audience", 97).required(), member("DurationSeconds", 99), member("SigningAlgorithm", 68).required(), member("Tags", 87)]);
+#[rustfmt::skip]
+const S27: Shape = structure("GetWebIdentityTokenResponse", &[member("WebIdentityToken", 100).sensitive(), member("Expiration", 56)]);
+#[rustfmt::skip]
+const S28: Shape = structure("IDPCommunicationErrorException", &[member("message", 64)]).error(400, "IDPCommunicationError", true);
+#[rustfmt::skip]
+const S29: Shape = structure("IDPRejectedClaimException", &[member("message", 65)]).error(403, "IDPRejectedClaim", true);
+#[rustfmt::skip]
+const S30: Shape = structure("InvalidAuthorizationMessageException", &[member("message", 66)]).error(400, "", true);
+#[rustfmt::skip]
+const S31: Shape = structure("InvalidIdentityTokenException", &[member("message", 67)]).error(400, "InvalidIdentityToken", true);
+#[rustfmt::skip]
+const S32: Shape = string("Issuer");
+#[rustfmt::skip]
+const S33: Shape = structure("JWTPayloadSizeExceededException", &[member("message", 69)]).error(400, "", true);
+#[rustfmt::skip]
+const S34: Shape = structure("MalformedPolicyDocumentException", &[member("message", 70)]).error(400, "MalformedPolicyDocument", true);
+#[rustfmt::skip]
+const S35: Shape = string("NameQualifier");
+#[rustfmt::skip]
+const S36: Shape = structure("OutboundWebIdentityFederationDisabledException", &[member("message", 73)]).error(403, "", true);
+#[rustfmt::skip]
+const S37: Shape = structure("PackedPolicyTooLargeException", &[member("message", 74)]).error(400, "PackedPolicyTooLarge", true);
+#[rustfmt::skip]
+const S38: Shape = structure("PolicyDescriptorType", &[member("arn", 52)]);
+#[rustfmt::skip]
+const S39: Shape = structure("ProvidedContext", &[member("ProviderArn", 52), member("ContextAssertion", 55)]);
+#[rustfmt::skip]
+const S40: Shape = list("ProvidedContextsListType", 39).min(1).max(5);
+#[rustfmt::skip]
+const S41: Shape = structure("RegionDisabledException", &[member("message", 76)]).error(403, "", true);
+#[rustfmt::skip]
+const S42: Shape = integer("RootDurationSecondsType").min(0).max(900);
+#[rustfmt::skip]
+const S43: Shape = string("SAMLAssertionType").min(4).max(100000);
+#[rustfmt::skip]
+const S44: Shape = structure("SessionDurationEscalationException", &[member("message", 80)]).error(403, "", true);
+#[rustfmt::skip]
+const S45: Shape = string("Subject");
+#[rustfmt::skip]
+const S46: Shape = string("SubjectType");
+#[rustfmt::skip]
+const S47: Shape = structure("Tag", &[member("Key", 86).required(), member("Value", 88).required()]);
+#[rustfmt::skip]
+const S48: Shape = string("TargetPrincipalType").min(12).max(2048);
+#[rustfmt::skip]
+const S49: Shape = string("accessKeyIdType").pattern("[\\w]*").min(16).max(128);
+#[rustfmt::skip]
+const S50: Shape = string("accessKeySecretType");
+#[rustfmt::skip]
+const S51: Shape = string("accountType");
+#[rustfmt::skip]
+const S52: Shape = string("arnType").pattern("[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+").min(20).max(2048);
+#[rustfmt::skip]
+const S53: Shape = string("assumedRoleIdType").pattern("[\\w+=,.@:-]*").min(2).max(193);
+#[rustfmt::skip]
+const S54: Shape = string("clientTokenType").min(4).max(20000);
+#[rustfmt::skip]
+const S55: Shape = string("contextAssertionType").min(4).max(2048);
+#[rustfmt::skip]
+const S56: Shape = timestamp("dateType");
+#[rustfmt::skip]
+const S57: Shape = string("decodedMessageType");
+#[rustfmt::skip]
+const S58: Shape = integer("durationSecondsType").min(900).max(129600);
+#[rustfmt::skip]
+const S59: Shape = string("encodedMessageType").min(1).max(10240);
+#[rustfmt::skip]
+const S60: Shape = string("expiredIdentityTokenMessage");
+#[rustfmt::skip]
+const S61: Shape = string("expiredTradeInTokenExceptionMessage");
+#[rustfmt::skip]
+const S62: Shape = string("externalIdType").pattern("[\\w+=,.@:\\/-]*").min(2).max(1224);
+#[rustfmt::skip]
+const S63: Shape = string("federatedIdType").pattern("[\\w+=,.@\\:-]*").min(2).max(193);
+#[rustfmt::skip]
+const S64: Shape = string("idpCommunicationErrorMessage");
+#[rustfmt::skip]
+const S65: Shape = string("idpRejectedClaimMessage");
+#[rustfmt::skip]
+const S66: Shape = string("invalidAuthorizationMessage");
+#[rustfmt::skip]
+const S67: Shape = string("invalidIdentityTokenMessage");
+#[rustfmt::skip]
+const S68: Shape = string("jwtAlgorithmType").min(5).max(5);
+#[rustfmt::skip]
+const S69: Shape = string("jwtPayloadSizeExceededException");
+#[rustfmt::skip]
+const S70: Shape = string("malformedPolicyDocumentMessage");
+#[rustfmt::skip]
+const S71: Shape = integer("minimumSessionTokenSizeType").min(0).max(4096);
+#[rustfmt::skip]
+const S72: Shape = integer("nonNegativeIntegerType").min(0);
+#[rustfmt::skip]
+const S73: Shape = string("outboundWebIdentityFederationDisabledException");
+#[rustfmt::skip]
+const S74: Shape = string("packedPolicyTooLargeMessage");
+#[rustfmt::skip]
+const S75: Shape = list("policyDescriptorListType", 38);
+#[rustfmt::skip]
+const S76: Shape = string("regionDisabledMessage");
+#[rustfmt::skip]
+const S77: Shape = integer("roleDurationSecondsType").min(900).max(43200);
+#[rustfmt::skip]
+const S78: Shape = string("roleSessionNameType").pattern("[\\w+=,.@-]*").min(2).max(64);
+#[rustfmt::skip]
+const S79: Shape = string("serialNumberType").pattern("[\\w+=/:,.@-]*").min(9).max(256);
+#[rustfmt::skip]
+const S80: Shape = string("sessionDurationEscalationException");
+#[rustfmt::skip]
+const S81: Shape = string("sessionPolicyDocumentType").pattern("[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+").min(1).max(2048);
+#[rustfmt::skip]
+const S82: Shape = integer("sessionTokenSizeType").min(0);
+#[rustfmt::skip]
+const S83: Shape = integer("sessionTokenUtilizationType").min(0);
+#[rustfmt::skip]
+const S84: Shape = string("sourceIdentityType").pattern("[\\w+=,.@-]*").min(2).max(64);
+#[rustfmt::skip]
+const S85: Shape = list("tagKeyListType", 86).max(50);
+#[rustfmt::skip]
+const S86: Shape = string("tagKeyType").pattern("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+").min(1).max(128);
+#[rustfmt::skip]
+const S87: Shape = list("tagListType", 47).max(50);
+#[rustfmt::skip]
+const S88: Shape = string("tagValueType").pattern("[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*").min(0).max(256);
+#[rustfmt::skip]
+const S89: Shape = string("tokenCodeType").pattern("[\\d]*").min(6).max(6);
+#[rustfmt::skip]
+const S90: Shape = string("tokenType");
+#[rustfmt::skip]
+const S91: Shape = string("tradeInTokenType");
+#[rustfmt::skip]
+const S92: Shape = string("unrestrictedSessionPolicyDocumentType").pattern("[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+").min(1);
+#[rustfmt::skip]
+const S93: Shape = string("urlType").min(4).max(2048);
+#[rustfmt::skip]
+const S94: Shape = string("userIdType");
+#[rustfmt::skip]
+const S95: Shape = string("userNameType").pattern("[\\w+=,.@-]*").min(2).max(32);
+#[rustfmt::skip]
+const S96: Shape = string("webIdentitySubjectType").min(6).max(255);
+#[rustfmt::skip]
+const S97: Shape = list("webIdentityTokenAudienceListType", 98).min(1).max(10);
+#[rustfmt::skip]
+const S98: Shape = string("webIdentityTokenAudienceStringType").min(1).max(1000);
+#[rustfmt::skip]
+const S99: Shape = integer("webIdentityTokenDurationSecondsType").min(60).max(3600);
+#[rustfmt::skip]
+const S100: Shape = string("webIdentityTokenType");
+
+#[rustfmt::skip]
+static SHAPES: &[Shape] = &[S0, S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S14, S15, S16, S17, S18, S19, S20, S21, S22, S23, S24, S25, S26, S27, S28, S29, S30, S31, S32, S33, S34, S35, S36, S37, S38, S39, S40, S41, S42, S43, S44, S45, S46, S47, S48, S49, S50, S51, S52, S53, S54, S55, S56, S57, S58, S59, S60, S61, S62, S63, S64, S65, S66, S67, S68, S69, S70, S71, S72, S73, S74, S75, S76, S77, S78, S79, S80, S81, S82, S83, S84, S85, S86, S87, S88, S89, S90, S91, S92, S93, S94, S95, S96, S97, S98, S99, S100, ];
 
 #[rustfmt::skip] // one line an operation
 static OPERATIONS: &[Operation] = &[
