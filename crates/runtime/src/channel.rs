@@ -1,0 +1,462 @@
+//! The private channel: length-prefixed frames on a Unix stream socket (`docs/internals/private-channel.md`).
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+
+use bytes::{Buf, Bytes, BytesMut};
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::session::{Answer, Event, MAX_RESPONSE_BYTES, Readiness};
+
+/// Bytes before a frame's content: length and type.
+const FRAME_PREFIX: usize = 5;
+/// Read buffer of an idle channel; answers that fit are taken with one read.
+const READ_BUFFER: usize = 8 * 1024;
+/// An event's head larger than this does not keep its buffer.
+const HEAD_BUFFER_KEPT: usize = 64 * 1024;
+
+/// Head of an `I` frame.
+#[derive(Serialize)]
+struct Head<'a> {
+    id: &'a str,
+    deadline: i64,
+    arn: &'a str,
+    trace: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a str>,
+}
+
+/// Why no frame came.
+#[derive(Debug)]
+enum Broken {
+    /// The peer closed its end; everything sent was read.
+    Ended,
+    /// The peer closed its end with data unread (`ECONNRESET`), or could not be written to.
+    Unread,
+    /// The peer spoke although no event was under way.
+    Unasked,
+    /// The peer does not keep to the format, or the socket failed.
+    Violation(String),
+}
+
+impl Broken {
+    fn reason(self) -> String {
+        match self {
+            Self::Ended | Self::Unread => String::new(),
+            Self::Unasked => "more than one answer to an event".into(),
+            Self::Violation(reason) => reason,
+        }
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected => Self::Unread,
+            ErrorKind::UnexpectedEof => Self::Ended,
+            _ => Self::Violation(format!("private channel: {error}")),
+        }
+    }
+}
+
+/// The server's end of a private channel.
+#[derive(Debug)]
+pub(crate) struct ChannelSession {
+    stream: UnixStream,
+    input: BytesMut,
+    head: Vec<u8>,
+    delivered: bool,
+}
+
+impl ChannelSession {
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let stream = StdUnixStream::from(socket);
+        stream.set_nonblocking(true)?;
+        Ok(Self {
+            stream: UnixStream::from_std(stream)?,
+            input: BytesMut::with_capacity(READ_BUFFER),
+            head: Vec::new(),
+            delivered: false,
+        })
+    }
+
+    pub(crate) fn delivered(&self) -> bool {
+        self.delivered
+    }
+
+    /// Safe to drop: nothing is taken from the buffer before the frame is there as a whole.
+    pub(crate) async fn ready(&mut self) -> Readiness {
+        if let Err(broken) = self.whole_frame().await {
+            return Readiness::Closed { reason: broken.reason() };
+        }
+        let outcome = match self.frame_prefix().await {
+            Ok((b'R', 0)) => return Readiness::Ready,
+            Ok((b'F', length)) => match self.error_content(length).await {
+                Ok(Some((error_type, body))) => return Readiness::InitError { error_type, body },
+                Ok(None) => Broken::Violation("init error over the size limit".into()),
+                Err(broken) => broken,
+            },
+            Ok((kind, length)) => unexpected(kind, length),
+            Err(broken) => broken,
+        };
+        Readiness::Closed { reason: outcome.reason() }
+    }
+
+    pub(crate) async fn invoke(&mut self, event: Event<'_>) -> Answer {
+        self.delivered = false;
+        // ECONNRESET and EPIPE prove that the runtime did not read the whole event.
+        match self.exchange(event).await {
+            Ok(answer) => {
+                self.delivered = true;
+                answer
+            }
+            Err(broken) => {
+                self.delivered = !matches!(broken, Broken::Unread | Broken::Unasked);
+                Answer::Closed { delivered: self.delivered, reason: broken.reason() }
+            }
+        }
+    }
+
+    async fn exchange(&mut self, event: Event<'_>) -> Result<Answer, Broken> {
+        if !self.input.is_empty() {
+            return Err(Broken::Unasked);
+        }
+        self.send(&event).await?;
+        match self.frame_prefix().await? {
+            (b'A', length) if length > MAX_RESPONSE_BYTES => {
+                self.skip(length).await?;
+                Ok(Answer::TooLarge)
+            }
+            (b'A', length) => Ok(Answer::Response(self.content(length).await?)),
+            (b'E', length) => Ok(match self.error_content(length).await? {
+                Some((error_type, body)) => Answer::Error { error_type, body },
+                None => Answer::TooLarge,
+            }),
+            (kind, length) => Err(unexpected(kind, length)),
+        }
+    }
+
+    /// Writes an `I` frame: one `writev` unless the socket's buffer is full.
+    async fn send(&mut self, event: &Event<'_>) -> Result<(), Broken> {
+        self.head.clear();
+        self.head.extend_from_slice(&[0; FRAME_PREFIX + 4]);
+        let head = Head {
+            id: event.request_id,
+            deadline: event.deadline_ms,
+            arn: event.invoked_function_arn,
+            trace: event.trace_id,
+            client: event.client_context,
+            identity: event.cognito_identity,
+        };
+        serde_json::to_writer(&mut self.head, &head).map_err(io::Error::from)?;
+        let head_length = self.head.len() - FRAME_PREFIX - 4;
+        let frame_length = 1 + 4 + head_length + event.payload.len();
+        let too_long = |_| Broken::Violation("event over 4 GiB".into());
+        let frame_length = u32::try_from(frame_length).map_err(too_long)?.to_le_bytes();
+        let head_length = u32::try_from(head_length).map_err(too_long)?.to_le_bytes();
+        let prefix = frame_length.into_iter().chain([b'I']).chain(head_length);
+        for (place, byte) in self.head.iter_mut().zip(prefix) {
+            *place = byte;
+        }
+
+        let mut head = self.head.as_slice();
+        let mut payload = event.payload.as_ref();
+        while head.has_remaining() || payload.has_remaining() {
+            let written = if payload.is_empty() {
+                self.stream.write(head).await?
+            } else {
+                self.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(payload)]).await?
+            };
+            if written == 0 {
+                return Err(Broken::Unread);
+            }
+            let of_head = written.min(head.len());
+            head.advance(of_head);
+            payload.advance(written - of_head);
+        }
+        if self.head.capacity() > HEAD_BUFFER_KEPT {
+            self.head = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Waits until the next frame, if it is within the size limit, is in the buffer.
+    async fn whole_frame(&mut self) -> Result<(), Broken> {
+        self.fill(FRAME_PREFIX).await?;
+        let length = self.input.chunk().get_u32_le() as usize;
+        if length <= MAX_RESPONSE_BYTES { self.fill(4 + length).await } else { Ok(()) }
+    }
+
+    /// Reads a frame's type and the length of its content.
+    async fn frame_prefix(&mut self) -> Result<(u8, usize), Broken> {
+        self.fill(FRAME_PREFIX).await?;
+        let length = self.input.get_u32_le() as usize;
+        let kind = self.input.get_u8();
+        match length.checked_sub(1) {
+            Some(content) => Ok((kind, content)),
+            None => Err(Broken::Violation("frame without a type".into())),
+        }
+    }
+
+    /// Waits until at least `wanted` bytes are in the buffer. Safe to drop: what was read stays there.
+    async fn fill(&mut self, wanted: usize) -> Result<(), Broken> {
+        while self.input.len() < wanted {
+            self.input.reserve((wanted - self.input.len()).max(READ_BUFFER));
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(Broken::Ended);
+            }
+        }
+        Ok(())
+    }
+
+    async fn content(&mut self, length: usize) -> Result<Bytes, Broken> {
+        self.fill(length).await?;
+        Ok(self.input.split_to(length).freeze())
+    }
+
+    /// Error type and document of an `E` or `F` frame; `None` where it is over the size limit.
+    async fn error_content(&mut self, length: usize) -> Result<Option<(String, Bytes)>, Broken> {
+        if length < 2 {
+            return Err(Broken::Violation("error frame without the length of its error type".into()));
+        }
+        self.fill(2).await?;
+        let type_length = usize::from(self.input.get_u16_le());
+        let Some(body_length) = (length - 2).checked_sub(type_length) else {
+            return Err(Broken::Violation("error type longer than its frame".into()));
+        };
+        let error_type = self.content(type_length).await?;
+        if body_length > MAX_RESPONSE_BYTES {
+            self.skip(body_length).await?;
+            return Ok(None);
+        }
+        let body = self.content(body_length).await?;
+        Ok(Some((String::from_utf8_lossy(&error_type).into_owned(), body)))
+    }
+
+    /// Throws away `length` bytes of content.
+    async fn skip(&mut self, mut length: usize) -> Result<(), Broken> {
+        loop {
+            let now = length.min(self.input.len());
+            self.input.advance(now);
+            length -= now;
+            if length == 0 {
+                return Ok(());
+            }
+            self.fill(1).await?;
+        }
+    }
+}
+
+fn unexpected(kind: u8, length: usize) -> Broken {
+    Broken::Violation(format!("unexpected frame {:?} of {length} bytes", char::from(kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    fn pair() -> (ChannelSession, StdUnixStream) {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        (ChannelSession::new(ours.into()).unwrap(), theirs)
+    }
+
+    fn event(payload: &'static [u8]) -> Event<'static> {
+        Event {
+            request_id: "id-1",
+            deadline_ms: 1234,
+            invoked_function_arn: "arn:x",
+            trace_id: "Root=1",
+            client_context: Some("{\"a\":1}"),
+            cognito_identity: None,
+            payload: Bytes::from_static(payload),
+        }
+    }
+
+    fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut frame = u32::try_from(content.len() + 1).unwrap().to_le_bytes().to_vec();
+        frame.push(kind);
+        frame.extend_from_slice(content);
+        frame
+    }
+
+    fn error_frame(kind: u8, error_type: &str, body: &[u8]) -> Vec<u8> {
+        let mut content = u16::try_from(error_type.len()).unwrap().to_le_bytes().to_vec();
+        content.extend_from_slice(error_type.as_bytes());
+        content.extend_from_slice(body);
+        frame(kind, &content)
+    }
+
+    /// Reads one `I` frame; its head and its event.
+    fn read_event(stream: &mut StdUnixStream) -> (String, Vec<u8>) {
+        let mut prefix = [0; 9];
+        stream.read_exact(&mut prefix).unwrap();
+        let length = u32::from_le_bytes(prefix[..4].try_into().unwrap()) as usize;
+        assert_eq!(prefix[4], b'I');
+        let head_length = u32::from_le_bytes(prefix[5..].try_into().unwrap()) as usize;
+        let mut head = vec![0; head_length];
+        stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; length - 5 - head_length];
+        stream.read_exact(&mut payload).unwrap();
+        (String::from_utf8(head).unwrap(), payload)
+    }
+
+    #[tokio::test]
+    async fn events_and_answers() {
+        let (mut session, mut peer) = pair();
+        let runtime = std::thread::spawn(move || {
+            peer.write_all(&frame(b'R', b"")).unwrap();
+            let first = read_event(&mut peer);
+            peer.write_all(&frame(b'A', b"\"one\"")).unwrap();
+            read_event(&mut peer);
+            peer.write_all(&error_frame(b'E', "", b"{}")).unwrap();
+            read_event(&mut peer);
+            // an answer in small pieces
+            for byte in frame(b'A', b"three") {
+                peer.write_all(&[byte]).unwrap();
+            }
+            first
+        });
+        assert_eq!(session.ready().await, Readiness::Ready);
+        assert_eq!(session.invoke(event(b"{}")).await, Answer::Response(Bytes::from_static(b"\"one\"")));
+        assert_eq!(
+            session.invoke(event(b"2")).await,
+            Answer::Error { error_type: String::new(), body: Bytes::from_static(b"{}") }
+        );
+        assert_eq!(session.invoke(event(b"")).await, Answer::Response(Bytes::from_static(b"three")));
+        let (head, payload) = runtime.join().unwrap();
+        assert_eq!(
+            head,
+            r#"{"id":"id-1","deadline":1234,"arn":"arn:x","trace":"Root=1","client":"{\"a\":1}"}"#
+        );
+        assert_eq!(payload, b"{}");
+    }
+
+    #[tokio::test]
+    async fn large_events_and_answers_pass_whole() {
+        static LARGE: [u8; 3_000_000] = [b'x'; 3_000_000];
+        let (mut session, mut peer) = pair();
+        let runtime = std::thread::spawn(move || {
+            let (_, payload) = read_event(&mut peer);
+            peer.write_all(&frame(b'A', &vec![b'y'; MAX_RESPONSE_BYTES])).unwrap();
+            read_event(&mut peer);
+            peer.write_all(&frame(b'A', &vec![b'z'; MAX_RESPONSE_BYTES + 1])).unwrap();
+            read_event(&mut peer);
+            peer.write_all(&frame(b'A', b"after")).unwrap();
+            payload
+        });
+        let Answer::Response(answer) = session.invoke(event(&LARGE)).await else { panic!("no response") };
+        assert!(answer.len() == MAX_RESPONSE_BYTES && answer.iter().all(|byte| *byte == b'y'));
+        assert_eq!(session.invoke(event(b"{}")).await, Answer::TooLarge);
+        assert_eq!(session.invoke(event(b"{}")).await, Answer::Response(Bytes::from_static(b"after")));
+        assert_eq!(runtime.join().unwrap(), LARGE);
+    }
+
+    #[tokio::test]
+    async fn init_errors() {
+        let (mut session, mut peer) = pair();
+        peer.write_all(&error_frame(b'F', "Runtime.ImportModuleError", b"{\"a\":1}")).unwrap();
+        assert_eq!(
+            session.ready().await,
+            Readiness::InitError {
+                error_type: "Runtime.ImportModuleError".into(),
+                body: Bytes::from_static(b"{\"a\":1}")
+            }
+        );
+        drop(peer);
+        assert_eq!(session.ready().await, Readiness::Closed { reason: String::new() });
+    }
+
+    #[tokio::test]
+    async fn waiting_for_ready_may_be_given_up_and_taken_up_again() {
+        let (mut session, mut peer) = pair();
+        peer.write_all(&frame(b'R', b"")[..3]).unwrap();
+        tokio::select! {
+            biased;
+            ready = session.ready() => panic!("{ready:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        peer.write_all(&frame(b'R', b"")[3..]).unwrap();
+        assert_eq!(session.ready().await, Readiness::Ready);
+    }
+
+    #[tokio::test]
+    async fn a_second_answer_is_not_taken_for_the_next_event() {
+        let (mut session, mut peer) = pair();
+        let runtime = std::thread::spawn(move || {
+            read_event(&mut peer);
+            peer.write_all(&[frame(b'A', b"1"), frame(b'A', b"2")].concat()).unwrap();
+            peer
+        });
+        assert_eq!(session.invoke(event(b"{}")).await, Answer::Response(Bytes::from_static(b"1")));
+        let answer = session.invoke(event(b"{}")).await;
+        assert!(matches!(answer, Answer::Closed { delivered: false, .. }), "{answer:?}");
+        drop(runtime.join());
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_is_gone_did_not_get_the_event() {
+        let (mut session, peer) = pair();
+        drop(peer);
+        assert_eq!(
+            session.invoke(event(b"{}")).await,
+            Answer::Closed { delivered: false, reason: String::new() }
+        );
+        assert!(!session.delivered());
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_goes_before_reading_did_not_get_the_event() {
+        let (mut session, peer) = pair();
+        let (answer, ()) = tokio::join!(session.invoke(event(b"{}")), async { drop(peer) });
+        assert_eq!(answer, Answer::Closed { delivered: false, reason: String::new() });
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_goes_after_reading_did_get_it() {
+        let (mut session, mut peer) = pair();
+        let runtime = std::thread::spawn(move || drop(read_event(&mut peer)));
+        let answer = session.invoke(event(b"{}")).await;
+        runtime.join().unwrap();
+        assert_eq!(answer, Answer::Closed { delivered: true, reason: String::new() });
+    }
+
+    #[tokio::test]
+    async fn frames_out_of_order_or_malformed_end_the_conversation() {
+        for bytes in [
+            frame(b'R', b""),
+            frame(b'Q', b"what"),
+            frame(b'I', b"event"),
+            vec![0, 0, 0, 0, b'A'],
+            frame(b'E', b"\x01"),
+            frame(b'E', b"\xff\xffshort"),
+        ] {
+            let (mut session, mut peer) = pair();
+            peer.write_all(&bytes).unwrap();
+            let answer = session.invoke(event(b"{}")).await;
+            let Answer::Closed { delivered: true, reason } = answer else { panic!("{bytes:?}: {answer:?}") };
+            assert!(!reason.is_empty(), "{bytes:?}");
+        }
+        let (mut session, mut peer) = pair();
+        peer.write_all(&frame(b'A', b"early")).unwrap();
+        assert!(matches!(session.ready().await, Readiness::Closed { reason } if !reason.is_empty()));
+    }
+
+    #[tokio::test]
+    async fn an_answer_cut_short_is_the_end() {
+        let (mut session, mut peer) = pair();
+        let runtime = std::thread::spawn(move || {
+            read_event(&mut peer);
+            peer.write_all(&frame(b'A', b"whole")[..7]).unwrap();
+        });
+        let answer = session.invoke(event(b"{}")).await;
+        runtime.join().unwrap();
+        assert_eq!(answer, Answer::Closed { delivered: true, reason: String::new() });
+    }
+}

@@ -1,0 +1,134 @@
+//! The Runtime API over HTTP, served by polling.
+//!
+//! A session has no task: its connections are futures that it polls while `ready` or `invoke` runs. An
+//! idle environment so costs nothing, and an event goes to the runtime without a change of task. What a
+//! runtime sends in between waits in the socket.
+
+mod routes;
+mod state;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::TcpListener as StdTcpListener;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::session::{Answer, Event, Readiness};
+use state::{Delivery, Shared};
+
+/// Connections held at once; a runtime needs one or two. More wait to be accepted.
+const MAX_CONNECTIONS: usize = 32;
+
+type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The server's side of the Runtime API of one environment.
+pub(crate) struct HttpSession {
+    listener: TcpListener,
+    connections: Vec<Connection>,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for HttpSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSession")
+            .field("connections", &self.connections.len())
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HttpSession {
+    pub(crate) fn new(listener: StdTcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            listener: TcpListener::from_std(listener)?,
+            connections: Vec::new(),
+            shared: Arc::new(Shared::default()),
+        })
+    }
+
+    pub(crate) fn delivered(&self) -> bool {
+        self.shared.delivered()
+    }
+
+    pub(crate) async fn ready(&mut self) -> Readiness {
+        poll_fn(|cx| match self.poll_connections(cx) {
+            Err(error) => Poll::Ready(Readiness::Closed { reason: format!("runtime API listener: {error}") }),
+            Ok(()) => self.shared.readiness().map_or(Poll::Pending, Poll::Ready),
+        })
+        .await
+    }
+
+    pub(crate) async fn invoke(&mut self, event: Event<'_>) -> Answer {
+        match Delivery::new(&event) {
+            Ok(delivery) => self.shared.offer(delivery),
+            Err(error) => {
+                return Answer::Closed { delivered: false, reason: format!("event header: {error}") };
+            }
+        }
+        poll_fn(|cx| match self.poll_connections(cx) {
+            Err(error) => Poll::Ready(Answer::Closed {
+                delivered: self.shared.delivered(),
+                reason: format!("runtime API listener: {error}"),
+            }),
+            Ok(()) => self.shared.take_answer().map_or(Poll::Pending, Poll::Ready),
+        })
+        .await
+    }
+
+    /// Accepts and serves until nothing moves. An answer is taken after this, when its request has been
+    /// replied to.
+    fn poll_connections(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            let changes = self.shared.changes();
+            let mut accepted = false;
+            while self.connections.len() < MAX_CONNECTIONS {
+                match self.listener.poll_accept(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok((stream, _))) => {
+                        accepted = true;
+                        self.connections.push(serve(stream, Arc::clone(&self.shared)));
+                    }
+                    // The peer went before it was accepted.
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Poll::Ready(Err(error)) => return Err(error),
+                }
+            }
+            let full = self.connections.len() == MAX_CONNECTIONS;
+            self.connections.retain_mut(|connection| connection.as_mut().poll(cx).is_pending());
+            let room_made = full && self.connections.len() < MAX_CONNECTIONS;
+            if !accepted && !room_made && self.shared.changes() == changes {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end.
+fn serve(stream: TcpStream, shared: Arc<Shared>) -> Connection {
+    // Without it a reply may wait for an acknowledgement; failing only costs time.
+    let _ = stream.set_nodelay(true);
+    Box::pin(async move {
+        let service = service_fn(move |request| {
+            let shared = Arc::clone(&shared);
+            async move { Ok::<_, std::convert::Infallible>(routes::handle(&shared, request).await) }
+        });
+        let served = http1::Builder::new()
+            .title_case_headers(true)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "runtime API connection ended");
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
