@@ -31,7 +31,7 @@ pub(crate) fn error_facts<'a>(name: &'a str, shape: &'a Shape) -> ErrorFacts<'a>
 
 /// Renders `errors.rs`.
 pub(crate) fn render_errors(source: &Source<'_>) -> String {
-    let mut out = "use crate::error::AwsError;\n\n".to_owned();
+    let mut out = String::new();
     for key in source.ids.keys() {
         let Some(shape) = source.model.shapes.get(&key.name).filter(|shape| shape.exception) else {
             continue;
@@ -49,7 +49,7 @@ pub(crate) fn render_errors(source: &Source<'_>) -> String {
         let _ = writeln!(out, "#[must_use]");
         let _ = writeln!(out, "pub fn {function}(message: impl Into<String>) -> AwsError {{ {body} }}\n");
     }
-    out
+    if out.is_empty() { out } else { format!("use crate::error::AwsError;\n\n{out}") }
 }
 
 /// Renders `values.rs`: one module per enum that some operation uses.

@@ -20,13 +20,14 @@ pub(crate) fn render(source: &Source<'_>) -> Result<String> {
     let mut out = String::new();
     for (name, import) in [
         ("BTreeMap<", "use std::collections::BTreeMap;\n\n"),
-        ("Bytes>", "use bytes::Bytes;\n"),
+        ("<Bytes>", "use bytes::Bytes;\n"),
         ("", "use serde::{Deserialize, Serialize};\n\n"),
-        ("", "use crate::dispatch::Raw;\n"),
-        ("Blob>", "use crate::types::Blob;\n"),
-        ("Timestamp>", "use crate::types::Timestamp;\n"),
+        ("impl Raw ", "use crate::dispatch::Raw;\n"),
+        (" Blob>", "use crate::types::Blob;\n"),
+        (" Timestamp>", "use crate::types::Timestamp;\n"),
     ] {
-        if body.contains(name) {
+        let mentioned = body.contains(name) || body.contains(&name.replace(' ', "<"));
+        if mentioned {
             out.push_str(import);
         }
     }
