@@ -1,1 +1,73 @@
-fn main() {}
+//! `lambkin`: AWS Lambda on your own machines.
+
+mod config;
+mod credentials;
+mod doctor;
+mod internal;
+mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Layer, Settings, default_data_dir};
+use crate::credentials::RootKey;
+
+/// AWS Lambda on your own machines: one binary, the real API, real sandboxes.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server in the foreground
+    #[command(
+        after_help = "Flags win over LAMBKIN_... variables, these over the file, this over the defaults."
+    )]
+    Serve {
+        #[command(flatten)]
+        settings: Box<Layer>,
+        /// TOML file with the same keys as the flags (see config/lambkin.toml)
+        #[arg(long, env = "LAMBKIN_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the root key of a data folder as `export` lines, making both if missing
+    Credentials {
+        /// Folder that holds all state [default: ./lambkin-data]
+        #[arg(long, env = "LAMBKIN_DATA_DIR", value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+    /// Say what this host can do; exit status 0 if functions can run here in a sandbox, else 1
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    // The spawner of sandboxes is this same binary; it must start before there is any thread.
+    lambkin_sandbox::run_spawner_if_asked();
+    let result = match Cli::parse().command {
+        Command::Serve { settings, config } => {
+            Settings::resolve(*settings, config.as_deref()).and_then(serve::run)
+        }
+        Command::Credentials { data_dir } => credentials(data_dir),
+        Command::Doctor => doctor::run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // Standard error may be closed; there is nobody left to tell then.
+            let _ = writeln!(std::io::stderr(), "lambkin: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn credentials(data_dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let key = RootKey::open(&data_dir.unwrap_or_else(default_data_dir), None)?;
+    std::io::stdout().write_all(key.export_lines().as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,38 @@
+//! `lambkin doctor`: what this host can do, and what to do about what it cannot.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use lambkin_engine::Runtimes;
+use lambkin_sandbox::host;
+
+/// Prints the report; fails if functions cannot run in a sandbox here.
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let checks = host::probe();
+    writeln!(out, "Sandbox")?;
+    for check in &checks {
+        let mark = match (check.ok, check.required) {
+            (true, _) => "ok     ",
+            (false, true) => "MISSING",
+            (false, false) => "absent ",
+        };
+        writeln!(out, "  {mark}  {:<22} {}", check.name, check.detail)?;
+        if !check.ok && !check.advice.is_empty() {
+            writeln!(out, "           -> {}", check.advice)?;
+        }
+    }
+    writeln!(out, "\nRuntimes")?;
+    for runtime in Runtimes::find().list() {
+        match runtime.available {
+            Ok(description) => writeln!(out, "  ok       {:<22} {description}", runtime.name)?,
+            Err(advice) => writeln!(out, "  absent   {:<22} {advice}", runtime.name)?,
+        }
+    }
+    writeln!(out, "\nNot enforced yet")?;
+    writeln!(out, "  identity policies: every known key may do everything in its account")?;
+    writeln!(out, "  egress: functions have no network beyond their own loopback")?;
+    let ready = checks.iter().all(|check| check.ok || !check.required);
+    writeln!(out, "\n{}", if ready { "Functions can run here." } else { "Functions cannot run here yet." })?;
+    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

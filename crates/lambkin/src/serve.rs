@@ -1,0 +1,131 @@
+//! `lambkin serve`: opens the data folder, starts the parts, serves until told to stop.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_lc_rs::digest::{SHA256, digest};
+use lambkin_core::{Clock, SystemClock};
+use lambkin_engine::{Engine, EngineConfig};
+use lambkin_model::ServiceHandler;
+use lambkin_sandbox::{Spawner, SpawnerConfig};
+use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService};
+use lambkin_services::logs::LogsService;
+use lambkin_services::sts::StsService;
+use lambkin_wire::{Front, FrontConfig, Limits, Mode, ServeOptions};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, Settings};
+use crate::credentials::{Keys, RootKey};
+use crate::internal::Internal;
+
+/// Runs the server until SIGTERM or SIGINT.
+pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    init_log(&settings)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(settings.time_scale));
+    let key = RootKey::open(&settings.data_dir, settings.account_id.as_deref())?;
+    // The lock comes before anything that a running server's folder must be spared.
+    let store = lambkin_store::open(&settings.data_dir, &lambkin_store::Options::new(Arc::clone(&clock)))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(&settings, clock, key, store));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn serve(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+    key: RootKey,
+    store: lambkin_store::SqliteStore,
+) -> anyhow::Result<()> {
+    // From here on a signal is noted, also while starting.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener =
+        TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
+    let address = listener.local_addr()?;
+
+    let spawner = Spawner::start(SpawnerConfig::new(instance(&settings.data_dir)?))?;
+    let mut config = EngineConfig::new(&settings.data_dir);
+    config.idle_timeout = settings.idle;
+    if let Some(megabytes) = settings.memory_mb {
+        config.memory_budget = megabytes.saturating_mul(1024 * 1024);
+    }
+    let engine = Engine::new(config, spawner.clone(), store.logs.clone(), Arc::clone(&clock))?;
+    let deps = LambdaDeps {
+        metadata: store.metadata.clone(),
+        blobs: Arc::new(store.blobs.clone()),
+        invoker: engine.clone(),
+        clock: Arc::clone(&clock),
+    };
+    let lambda = Arc::new(LambdaService::new(deps, LambdaConfig::new(&settings.data_dir)).await?);
+    let services: Vec<Arc<dyn ServiceHandler>> = vec![
+        Arc::new(lambkin_model::lambda::Handler(Arc::clone(&lambda))),
+        Arc::new(lambkin_model::logs::Handler(Arc::new(LogsService::new(
+            store.logs.clone(),
+            Arc::clone(&clock),
+        )))),
+        Arc::new(lambkin_model::sts::Handler(Arc::new(StsService))),
+    ];
+    let front = Arc::new(Front::new(FrontConfig {
+        services,
+        authenticator: Arc::new(Keys::new(key)),
+        mode: if settings.dev { Mode::Dev } else { Mode::Strict },
+        default_region: settings.region.as_str().into(),
+        now: Arc::new(move || clock.now()),
+        internal: Some(Arc::new(Internal::new(lambda))),
+        limits: Limits::default(),
+    }));
+
+    announce(settings, address);
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    };
+    let options = ServeOptions { grace: settings.stop, ..ServeOptions::default() };
+    lambkin_wire::serve(listener, front, options, stop).await;
+
+    // Requests are over; what a caller that hung up left running ends now.
+    engine.shutdown(Duration::from_secs(1)).await;
+    spawner.shutdown().await;
+    store.logs.flush().await.context("write the last log lines")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn announce(settings: &Settings, address: SocketAddr) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %address,
+        data_dir = %settings.data_dir.display(),
+        "lambkin serves"
+    );
+    if settings.dev {
+        tracing::info!("--dev: any credentials are accepted; never expose this server");
+    }
+}
+
+/// A short name of the data folder, the same at each start: leftovers of a killed server are found by it.
+fn instance(data_dir: &Path) -> anyhow::Result<String> {
+    let path = data_dir.canonicalize().with_context(|| format!("resolve {}", data_dir.display()))?;
+    let digest = digest(&SHA256, path.as_os_str().as_encoded_bytes());
+    Ok(digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn init_log(settings: &Settings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.log_level)
+        .with_context(|| format!("--log-level {:?}", settings.log_level))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
