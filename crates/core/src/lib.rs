@@ -3,6 +3,7 @@
 //! Nothing here does I/O. The store traits are implemented by crate `store`, [`invoke::Invoker`] by crate
 //! `engine`; services are written against them.
 
+pub mod blobs;
 pub mod clock;
 pub mod function;
 pub mod ids;
