@@ -1,0 +1,224 @@
+//! Connections: accepts, limits and ends them.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::front::Front;
+
+/// How connections are served.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Most connections at once; further ones wait in the listener's backlog.
+    pub max_connections: usize,
+    /// Time a new connection has to complete the head of its first request.
+    pub header_timeout: Duration,
+    /// Time after which a connection without a request in work is closed; also bounds how slowly the head
+    /// of a later request may arrive.
+    pub idle_timeout: Duration,
+    /// Largest head of a request, bytes.
+    pub max_head: usize,
+    /// Most requests at once on one HTTP/2 connection.
+    pub max_streams: u32,
+    /// Time that requests in work have to finish after shutdown began.
+    pub grace: Duration,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(120),
+            max_head: 64 << 10,
+            max_streams: 256,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves a listener, which may belong to another network namespace, until `shutdown` completes. Then it
+/// stops accepting, lets requests in work finish within [`ServeOptions::grace`] and cuts what is left.
+pub async fn serve(
+    listener: TcpListener,
+    front: Arc<Front>,
+    options: ServeOptions,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = pin!(shutdown);
+    let places = Arc::new(Semaphore::new(options.max_connections));
+    let (closing, closed) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                report(ended);
+                continue;
+            }
+            accepted = accept(&listener, &places) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                let front = Arc::clone(&front);
+                let (options, closed) = (options.clone(), closed.clone());
+                connections.spawn(async move {
+                    serve_connection(stream, front, &options, closed).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors or memory: the next try would fail as fast.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    closing.send_replace(true);
+    let all = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(options.grace, all).await.is_err() {
+        tracing::warn!(connections = connections.len(), "requests still in work after the grace period; cut");
+        connections.shutdown().await;
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, place))
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}
+
+/// Serves one connection (HTTP/1.1, or HTTP/2 with prior knowledge) to its end. `closing` turning true
+/// asks it to finish what is in work and close.
+pub async fn serve_connection<I>(
+    io: I,
+    front: Arc<Front>,
+    options: &ServeOptions,
+    mut closing: watch::Receiver<bool>,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let service = {
+        let activity = Arc::clone(&activity);
+        service_fn(move |request: Request<Incoming>| {
+            let front = Arc::clone(&front);
+            let running = activity.begin();
+            async move {
+                let response = front.handle(request).await;
+                drop(running);
+                Ok::<_, Infallible>(response)
+            }
+        })
+    };
+    let mut builder = Builder::new(TokioExecutor::new());
+    // hyper's own header timeout also ends idle connections and costs a timer per request; `watch_idle` does
+    // both, and covers the first bytes, too.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(options.max_head.max(8192));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.max_streams)
+        .max_header_list_size(u32::try_from(options.max_head).unwrap_or(u32::MAX))
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut idle = pin!(watch_idle(&activity, options));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closed(&mut closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = &mut idle => {
+            connection.as_mut().graceful_shutdown();
+            // A peer that does not take its answer either is cut.
+            match tokio::time::timeout(options.header_timeout, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended");
+    }
+}
+
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    if closing.wait_for(|closing| *closing).await.is_err() {
+        // Nobody can ask any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Counts the requests of a connection.
+#[derive(Debug, Default)]
+struct Activity {
+    running: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+struct Running(Arc<Activity>);
+
+impl Activity {
+    fn begin(self: &Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(self))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Completes when the connection has had nothing in work for a whole period.
+async fn watch_idle(activity: &Activity, options: &ServeOptions) {
+    tokio::time::sleep(options.header_timeout).await;
+    let mut seen = 0;
+    loop {
+        let begun = activity.begun.load(Ordering::Relaxed);
+        if begun == seen && activity.running.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        seen = begun;
+        tokio::time::sleep(options.idle_timeout).await;
+    }
+}
