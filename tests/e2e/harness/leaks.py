@@ -1,0 +1,178 @@
+"""Looks for what a server leaves behind: processes, cgroups, mounts, descriptors, temporary files."""
+
+import os
+import time
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+SETTLE_SECONDS = 20
+
+
+def _parents():
+    """`{pid: parent}` of all processes of the host."""
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path("/proc", entry, "stat").read_text()
+            except OSError:
+                continue
+            parents[int(entry)] = int(stat.rpartition(")")[2].split()[1])
+    return parents
+
+
+def family(pid):
+    """`{pid: start time}` of a process and its descendants."""
+    parents = _parents()
+    found = {pid}
+    while True:
+        more = {child for child, parent in parents.items() if parent in found} - found
+        if not more:
+            break
+        found |= more
+    return {member: start for member in found if (start := _start_time(member)) is not None}
+
+
+def _start_time(pid):
+    try:
+        fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def alive(processes):
+    """Those of `family()`'s processes that still run."""
+    return sorted(pid for pid, start in processes.items() if _start_time(pid) == start)
+
+
+def cgroups():
+    """Folders of Lambkin in all cgroup hierarchies."""
+    found = set()
+    for folder, names, _ in os.walk(CGROUPS):
+        if folder.count("/") - str(CGROUPS).count("/") >= 5:
+            names.clear()
+        found.update(os.path.join(folder, name) for name in names if "lambkin" in os.path.join(folder, name))
+    return found
+
+
+def mounts(pid="self"):
+    """Mount points and sources seen by a process."""
+    try:
+        text = Path("/proc", str(pid), "mountinfo").read_text()
+    except OSError:
+        return []
+    return sorted(line.split(" ", 3)[3] for line in text.splitlines())
+
+
+def descriptors(pid):
+    """What the descriptors of a process are, without regular files."""
+    found = []
+    folder = "/proc/%s/fd" % pid
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return found
+    for name in names:
+        try:
+            target = os.readlink(os.path.join(folder, name))
+        except OSError:
+            continue
+        if not target.startswith("/"):
+            found.append(target.split(":")[0] if not target.startswith("anon_inode") else target)
+    return sorted(found)
+
+
+def host_state():
+    return {"cgroups": cgroups(), "mounts": mounts()}
+
+
+def until(problem):
+    """Waits for `problem()` to be falsy; what it says at the end is the failure."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        said = problem()
+        if not said:
+            return
+        assert time.monotonic() < deadline, said
+        time.sleep(0.02)
+
+
+class Baseline:
+    """A server's state before any function, to which it must come back."""
+
+    def __init__(self, server, host):
+        self.server = server
+        self.host = host
+        self.pid = server.process.pid
+        self.family = family(self.pid)
+        self.cgroups = cgroups()
+        self.mounts = {pid: mounts(pid) for pid in self.family}
+        self.descriptors = {pid: descriptors(pid) for pid in self.family}
+
+    def assert_idle(self):
+        """No sandbox is left of a running server that has no functions any more."""
+        self.server.close_clients()
+
+        def problem():
+            extra = set(family(self.pid)) - set(self.family)
+            if extra:
+                return "processes left: %s" % [_describe(pid) for pid in extra]
+            more = cgroups() - self.cgroups
+            if more:
+                return "cgroups left: %s" % sorted(more)
+            for pid in self.family:
+                if mounts(pid) != self.mounts[pid]:
+                    return "mounts of %s changed: %s" % (pid, set(mounts(pid)) ^ set(self.mounts[pid]))
+                now = descriptors(pid)
+                if len(now) > len(self.descriptors[pid]):
+                    return "descriptors of %s: %s, were %s" % (pid, now, self.descriptors[pid])
+            return self._files()
+
+        until(problem)
+
+    def _files(self):
+        left = [str(path) for path in self.server.temp_dir.rglob("*")]
+        if left:
+            return "temporary files left: %s" % left
+        data = self.server.data_dir
+        left = [str(path) for path in data.rglob("*") if "tmp" in path.name or "temp" in path.name]
+        return left and "temporary files left in the data folder: %s" % left
+
+    def assert_all_gone(self, processes):
+        """Nothing is left of a server that has ended."""
+
+        def problem():
+            left = alive(processes)
+            if left:
+                return "processes left: %s" % [_describe(pid) for pid in left]
+            more = cgroups() - self.host["cgroups"]
+            # the common parents may stay for the next start; they must be empty
+            more = {path for path in more if any(os.path.isdir(os.path.join(path, n)) for n in os.listdir(path))
+                    or _members(path)}
+            if more:
+                return "cgroups left: %s" % sorted(more)
+            data = str(self.server.data_dir)
+            left = [line for line in mounts() if data in line] or [
+                line for line in mounts() if "lambkin" in line and line not in self.host["mounts"]
+            ]
+            if left:
+                return "mounts left: %s" % left
+            return self._files()
+
+        until(problem)
+
+
+def _members(path):
+    try:
+        return Path(path, "cgroup.procs").read_text().split()
+    except OSError:
+        return []
+
+
+def _describe(pid):
+    try:
+        command = Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        command = "?"
+    return "%s (%s)" % (pid, command.strip())
