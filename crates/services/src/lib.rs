@@ -1,1 +1,15 @@
-//! Placeholder until its first content.
+//! AWS services: implementations of the traits that crate `lambkin-model` generates.
+//!
+//! - [`lambda::LambdaService`]: functions and their invocation;
+//! - [`logs::LogsService`]: CloudWatch Logs over a [`lambkin_core::logs::LogStore`];
+//! - [`sts::StsService`]: who am I.
+//!
+//! Input has been decoded and validated against the model before it gets here; services check what the
+//! model cannot say. Each service keeps accounts and regions apart.
+
+pub mod lambda;
+pub mod logs;
+mod paging;
+pub mod sts;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,266 @@
+//! The generated trait, operation by operation. Operations that are not here answer "not implemented".
+
+use lambkin_model::lambda::{
+    AliasConfiguration, CreateFunctionRequest, DeleteFunctionRequest, DeleteFunctionResponse,
+    FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest, GetAccountSettingsResponse,
+    GetAliasRequest, GetFunctionCodeSigningConfigRequest, GetFunctionCodeSigningConfigResponse,
+    GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse, GetFunctionConfigurationRequest,
+    GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
+    GetFunctionRecursionConfigResponse, GetFunctionRequest, GetFunctionResponse, GetFunctionUrlConfigRequest,
+    GetFunctionUrlConfigResponse, GetPolicyRequest, GetPolicyResponse,
+    GetProvisionedConcurrencyConfigRequest, GetProvisionedConcurrencyConfigResponse,
+    GetRuntimeManagementConfigRequest, GetRuntimeManagementConfigResponse, InvocationRequest,
+    InvocationResponse, Lambda, ListAliasesRequest, ListAliasesResponse,
+    ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse,
+    ListFunctionUrlConfigsRequest, ListFunctionUrlConfigsResponse, ListFunctionsRequest,
+    ListFunctionsResponse, ListProvisionedConcurrencyConfigsRequest,
+    ListProvisionedConcurrencyConfigsResponse, ListTagsRequest, ListTagsResponse,
+    ListVersionsByFunctionRequest, ListVersionsByFunctionResponse, TagResourceRequest, UntagResourceRequest,
+    UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest, errors,
+};
+use lambkin_model::{AwsError, RequestContext};
+
+use super::LambdaService;
+
+impl Lambda for LambdaService {
+    async fn create_function(
+        &self,
+        context: &RequestContext,
+        input: CreateFunctionRequest,
+    ) -> Result<FunctionConfiguration, AwsError> {
+        self.inner.create_function(context, input).await
+    }
+
+    async fn get_function(
+        &self,
+        context: &RequestContext,
+        input: GetFunctionRequest,
+    ) -> Result<GetFunctionResponse, AwsError> {
+        self.inner.get_function(context, &input)
+    }
+
+    async fn get_function_configuration(
+        &self,
+        context: &RequestContext,
+        input: GetFunctionConfigurationRequest,
+    ) -> Result<FunctionConfiguration, AwsError> {
+        self.inner.get_function_configuration(context, &input.function_name, &input.qualifier)
+    }
+
+    async fn list_functions(
+        &self,
+        context: &RequestContext,
+        input: ListFunctionsRequest,
+    ) -> Result<ListFunctionsResponse, AwsError> {
+        self.inner.list_functions(context, &input)
+    }
+
+    async fn list_versions_by_function(
+        &self,
+        context: &RequestContext,
+        input: ListVersionsByFunctionRequest,
+    ) -> Result<ListVersionsByFunctionResponse, AwsError> {
+        self.inner.list_versions(context, &input)
+    }
+
+    async fn update_function_code(
+        &self,
+        context: &RequestContext,
+        input: UpdateFunctionCodeRequest,
+    ) -> Result<FunctionConfiguration, AwsError> {
+        self.inner.update_function_code(context, input).await
+    }
+
+    async fn update_function_configuration(
+        &self,
+        context: &RequestContext,
+        input: UpdateFunctionConfigurationRequest,
+    ) -> Result<FunctionConfiguration, AwsError> {
+        self.inner.update_function_configuration(context, input).await
+    }
+
+    async fn delete_function(
+        &self,
+        context: &RequestContext,
+        input: DeleteFunctionRequest,
+    ) -> Result<DeleteFunctionResponse, AwsError> {
+        self.inner.delete_function(context, input).await
+    }
+
+    async fn invoke(
+        &self,
+        context: &RequestContext,
+        input: InvocationRequest,
+    ) -> Result<InvocationResponse, AwsError> {
+        self.inner.invoke(context, input).await
+    }
+
+    async fn list_tags(
+        &self,
+        context: &RequestContext,
+        input: ListTagsRequest,
+    ) -> Result<ListTagsResponse, AwsError> {
+        let tags = self.inner.list_tags(context, input.resource.as_deref())?;
+        Ok(ListTagsResponse { tags: Some(tags) })
+    }
+
+    async fn tag_resource(
+        &self,
+        context: &RequestContext,
+        input: TagResourceRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.tag(context, input.resource.as_deref(), input.tags.unwrap_or_default()).await
+    }
+
+    async fn untag_resource(
+        &self,
+        context: &RequestContext,
+        input: UntagResourceRequest,
+    ) -> Result<(), AwsError> {
+        let keys = input.tag_keys.unwrap_or_default();
+        self.inner.untag(context, input.resource.as_deref(), &keys).await
+    }
+
+    async fn get_account_settings(
+        &self,
+        context: &RequestContext,
+        _: GetAccountSettingsRequest,
+    ) -> Result<GetAccountSettingsResponse, AwsError> {
+        Ok(self.inner.get_account_settings(context))
+    }
+
+    async fn get_runtime_management_config(
+        &self,
+        context: &RequestContext,
+        input: GetRuntimeManagementConfigRequest,
+    ) -> Result<GetRuntimeManagementConfigResponse, AwsError> {
+        self.inner.get_runtime_management(context, &input.function_name, &input.qualifier)
+    }
+
+    async fn get_function_recursion_config(
+        &self,
+        context: &RequestContext,
+        input: GetFunctionRecursionConfigRequest,
+    ) -> Result<GetFunctionRecursionConfigResponse, AwsError> {
+        self.inner.get_recursion(context, &input.function_name)
+    }
+
+    async fn get_function_code_signing_config(
+        &self,
+        context: &RequestContext,
+        input: GetFunctionCodeSigningConfigRequest,
+    ) -> Result<GetFunctionCodeSigningConfigResponse, AwsError> {
+        self.inner.get_code_signing(context, &input.function_name)
+    }
+
+    async fn get_function_concurrency(
+        &self,
+        context: &RequestContext,
+        input: GetFunctionConcurrencyRequest,
+    ) -> Result<GetFunctionConcurrencyResponse, AwsError> {
+        self.inner.get_concurrency(context, &input.function_name)
+    }
+
+    async fn get_policy(
+        &self,
+        context: &RequestContext,
+        input: GetPolicyRequest,
+    ) -> Result<GetPolicyResponse, AwsError> {
+        let absent = |_: &_| "The resource you requested does not exist.".to_owned();
+        Err(self.inner.absent(context, "GetPolicy", &input.function_name, &input.qualifier, absent))
+    }
+
+    async fn get_function_url_config(
+        &self,
+        context: &RequestContext,
+        input: GetFunctionUrlConfigRequest,
+    ) -> Result<GetFunctionUrlConfigResponse, AwsError> {
+        let absent = |_: &_| "The resource you requested does not exist.".to_owned();
+        Err(self.inner.absent(
+            context,
+            "GetFunctionUrlConfig",
+            &input.function_name,
+            &input.qualifier,
+            absent,
+        ))
+    }
+
+    async fn get_function_event_invoke_config(
+        &self,
+        context: &RequestContext,
+        input: GetFunctionEventInvokeConfigRequest,
+    ) -> Result<FunctionEventInvokeConfig, AwsError> {
+        let (name, qualifier) = (&input.function_name, &input.qualifier);
+        Err(self.inner.absent(context, "GetFunctionEventInvokeConfig", name, qualifier, |target| {
+            let qualifier = target.qualifier.as_deref().unwrap_or(super::names::LATEST);
+            let arn = target.scope.function_arn(&target.name);
+            format!("The function {arn}:{qualifier} doesn't have an EventInvokeConfig")
+        }))
+    }
+
+    async fn get_provisioned_concurrency_config(
+        &self,
+        context: &RequestContext,
+        input: GetProvisionedConcurrencyConfigRequest,
+    ) -> Result<GetProvisionedConcurrencyConfigResponse, AwsError> {
+        let (name, qualifier) = (&input.function_name, &input.qualifier);
+        self.inner.existing(context, "GetProvisionedConcurrencyConfig", name, qualifier)?;
+        Err(errors::provisioned_concurrency_config_not_found_exception(
+            "No Provisioned Concurrency Config found for this function",
+        )
+        .with("Type", "User"))
+    }
+
+    async fn get_alias(
+        &self,
+        context: &RequestContext,
+        input: GetAliasRequest,
+    ) -> Result<AliasConfiguration, AwsError> {
+        let alias = input.name.unwrap_or_default();
+        Err(self.inner.absent(context, "GetAlias", &input.function_name, &None, |target| {
+            format!("Cannot find alias arn: {}:{alias}", target.scope.function_arn(&target.name))
+        }))
+    }
+
+    async fn list_aliases(
+        &self,
+        context: &RequestContext,
+        input: ListAliasesRequest,
+    ) -> Result<ListAliasesResponse, AwsError> {
+        self.inner.existing(context, "ListAliases", &input.function_name, &None)?;
+        Ok(ListAliasesResponse { aliases: Some(Vec::new()), next_marker: None })
+    }
+
+    async fn list_function_event_invoke_configs(
+        &self,
+        context: &RequestContext,
+        input: ListFunctionEventInvokeConfigsRequest,
+    ) -> Result<ListFunctionEventInvokeConfigsResponse, AwsError> {
+        self.inner.existing(context, "ListFunctionEventInvokeConfigs", &input.function_name, &None)?;
+        Ok(ListFunctionEventInvokeConfigsResponse {
+            function_event_invoke_configs: Some(Vec::new()),
+            next_marker: None,
+        })
+    }
+
+    async fn list_function_url_configs(
+        &self,
+        context: &RequestContext,
+        input: ListFunctionUrlConfigsRequest,
+    ) -> Result<ListFunctionUrlConfigsResponse, AwsError> {
+        self.inner.existing(context, "ListFunctionUrlConfigs", &input.function_name, &None)?;
+        Ok(ListFunctionUrlConfigsResponse { function_url_configs: Some(Vec::new()), next_marker: None })
+    }
+
+    async fn list_provisioned_concurrency_configs(
+        &self,
+        context: &RequestContext,
+        input: ListProvisionedConcurrencyConfigsRequest,
+    ) -> Result<ListProvisionedConcurrencyConfigsResponse, AwsError> {
+        self.inner.existing(context, "ListProvisionedConcurrencyConfigs", &input.function_name, &None)?;
+        Ok(ListProvisionedConcurrencyConfigsResponse {
+            provisioned_concurrency_configs: Some(Vec::new()),
+            next_marker: None,
+        })
+    }
+}
