@@ -18,9 +18,11 @@ mod generated;
 pub mod handler;
 pub mod schema;
 pub mod types;
+pub mod validate;
 
 pub use generated::*;
 
 pub use error::AwsError;
 pub use handler::{Caller, Input, Output, RequestContext, ServiceHandler};
 pub use types::{Blob, Timestamp};
+pub use validate::validate;
