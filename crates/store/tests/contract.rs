@@ -1,5 +1,7 @@
 //! The contract of the store traits, stamped on every backend.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
 mod suite;
 
 use std::sync::Arc;

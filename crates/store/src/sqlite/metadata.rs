@@ -47,7 +47,7 @@ impl SqliteMetadata {
     pub(super) fn open(path: PathBuf, options: &Options, lock: Arc<FolderLock>) -> Result<Self, OpenError> {
         let connection = open_database(&path, schema::METADATA, options.checkpoint_pages)?;
         let failed =
-            |error: rusqlite::Error| OpenError::Database { path: path.clone(), reason: error.to_string() };
+            |error: rusqlite::Error| OpenError::Database { path: path.clone(), reason: sql_error(error) };
         let counters = Counters::load(&connection).map_err(failed)?;
         let (requests, queue) = mpsc::channel(QUEUE);
         let readers = Readers::new(lock);

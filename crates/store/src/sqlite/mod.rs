@@ -30,7 +30,7 @@ pub use logs::SqliteLogs;
 pub use metadata::SqliteMetadata;
 
 use crate::FsBlobs;
-use crate::disk::create_folder;
+use crate::disk::{create_folder, io_error};
 
 /// Settings of [`open`].
 #[derive(Debug, Clone)]
@@ -97,12 +97,23 @@ pub enum OpenError {
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
-        reason: String,
+        /// Why.
+        reason: StoreError,
     },
     /// Any other failure.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<OpenError> for StoreError {
+    /// For files that are opened while the store runs.
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(error) | OpenError::Database { reason: error @ Self::Full, .. } => error,
+            OpenError::NotWritable { path, source } => io_error("write", &path, &source),
+            error => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// An open data folder. Its lock is released when the last of these parts is dropped; dropping

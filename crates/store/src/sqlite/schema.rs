@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::OpenError;
-use super::connection::open_writer;
+use super::connection::{open_writer, sql_error};
 use crate::disk::{create_file, parent, sync_folder};
 
 /// Steps of `meta.db`; the n-th leads to version n.
@@ -118,7 +118,7 @@ pub(crate) fn open_database(
 ) -> Result<Connection, OpenError> {
     create_file(path).map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
     let failed =
-        |error: rusqlite::Error| OpenError::Database { path: path.to_owned(), reason: error.to_string() };
+        |error: rusqlite::Error| OpenError::Database { path: path.to_owned(), reason: sql_error(error) };
     let connection = open_writer(path, checkpoint_pages).map_err(failed)?;
     let found: u32 = connection.query_row("PRAGMA user_version", (), |row| row.get(0)).map_err(failed)?;
     let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);

@@ -40,7 +40,7 @@ async fn stored_bytes(store: &Arc<dyn LogStore>) -> u64 {
     store.groups(&scope(), "g", None, 1).await.unwrap()[0].stored_bytes
 }
 
-pub async fn append_creates_group_and_stream(f: Fixture) {
+pub(crate) async fn append_creates_group_and_stream(f: Fixture) {
     f.logs.append(stream("g", "s"), vec![event(5, "hello")]).await.unwrap();
     f.logs.append(stream("g", "empty"), vec![]).await.unwrap();
     f.logs.append_soon(&stream("g", "soon"), vec![]);
@@ -53,7 +53,7 @@ pub async fn append_creates_group_and_stream(f: Fixture) {
     assert_eq!(names, ["empty", "s", "soon"]);
 }
 
-pub async fn orders_by_timestamp_then_sequence(f: Fixture) {
+pub(crate) async fn orders_by_timestamp_then_sequence(f: Fixture) {
     f.logs.append(stream("g", "a"), vec![event(3, "c"), event(1, "a"), event(3, "d")]).await.unwrap();
     f.logs.append(stream("g", "b"), vec![event(2, "b"), event(3, "e"), event(-1, "first")]).await.unwrap();
     let found = read(&f.logs, all()).await;
@@ -66,7 +66,7 @@ pub async fn orders_by_timestamp_then_sequence(f: Fixture) {
     assert_eq!(texts(&backward), ["e", "d", "c", "b", "a", "first"]);
 }
 
-pub async fn append_soon_is_read_at_once(f: Fixture) {
+pub(crate) async fn append_soon_is_read_at_once(f: Fixture) {
     for n in 0..50 {
         f.logs.append_soon(&stream("g", "s"), vec![event(T, &format!("{n} soon"))]);
         if n % 7 == 0 {
@@ -79,7 +79,7 @@ pub async fn append_soon_is_read_at_once(f: Fixture) {
     assert_eq!(read(&f.logs, all()).await.len(), 58);
 }
 
-pub async fn pages_forward_and_backward(f: Fixture) {
+pub(crate) async fn pages_forward_and_backward(f: Fixture) {
     for n in 0..20 {
         let events = (0..5).map(|m| event((n * m) % 13, &format!("{n}.{m}"))).collect();
         f.logs.append(stream("g", if n % 2 == 0 { "a" } else { "b" }), events).await.unwrap();
@@ -114,7 +114,7 @@ pub async fn pages_forward_and_backward(f: Fixture) {
     }
 }
 
-pub async fn bounds_by_time(f: Fixture) {
+pub(crate) async fn bounds_by_time(f: Fixture) {
     let events = (0..10).map(|n| event(n * 10, &n.to_string())).collect();
     f.logs.append(stream("g", "s"), events).await.unwrap();
     for (start, end, expected) in [
@@ -135,7 +135,7 @@ pub async fn bounds_by_time(f: Fixture) {
     }
 }
 
-pub async fn selects_streams(f: Fixture) {
+pub(crate) async fn selects_streams(f: Fixture) {
     for (n, name) in ["a/1", "a/2", "b/1", "a"].into_iter().enumerate() {
         f.logs.append(stream("g", name), vec![event(n as i64, name)]).await.unwrap();
     }
@@ -159,7 +159,7 @@ pub async fn selects_streams(f: Fixture) {
     }
 }
 
-pub async fn selects_among_many_streams(f: Fixture) {
+pub(crate) async fn selects_among_many_streams(f: Fixture) {
     for n in 0..40 {
         f.logs.append_soon(&stream("g", &format!("s{n:02}")), vec![event(40 - n, &n.to_string())]);
     }
@@ -173,7 +173,7 @@ pub async fn selects_among_many_streams(f: Fixture) {
     assert_eq!(texts(&read(&f.logs, query).await), ["19", "18"]);
 }
 
-pub async fn reads_across_days(f: Fixture) {
+pub(crate) async fn reads_across_days(f: Fixture) {
     // Timestamps run against the days of writing.
     for n in 0..10 {
         let late = event(T - n * 1000, &n.to_string());
@@ -189,7 +189,7 @@ pub async fn reads_across_days(f: Fixture) {
     assert_eq!(found[0].ingestion_time - found[10].ingestion_time, 9 * 86_400_000);
 }
 
-pub async fn describes_groups(f: Fixture) {
+pub(crate) async fn describes_groups(f: Fixture) {
     for name in ["g/b", "g/a", "h", "g", "G"] {
         f.logs.create_group(&scope(), name).await.unwrap();
         f.clock.advance(Duration::from_millis(1));
@@ -216,7 +216,7 @@ pub async fn describes_groups(f: Fixture) {
     assert_eq!(f.logs.groups(&scope(), "g", None, 1).await.unwrap()[0].retention_days, None);
 }
 
-pub async fn describes_streams(f: Fixture) {
+pub(crate) async fn describes_streams(f: Fixture) {
     f.logs.create_group(&scope(), "g").await.unwrap();
     f.logs.create_stream(&stream("g", "made")).await.unwrap();
     f.clock.advance(Duration::from_millis(10));
@@ -237,7 +237,7 @@ pub async fn describes_streams(f: Fixture) {
     assert_eq!(f.logs.streams(&scope(), "g", "sx").await.unwrap(), vec![]);
 }
 
-pub async fn creates_and_refuses_duplicates(f: Fixture) {
+pub(crate) async fn creates_and_refuses_duplicates(f: Fixture) {
     f.logs.create_group(&scope(), "g").await.unwrap();
     assert!(matches!(f.logs.create_group(&scope(), "g").await, Err(StoreError::Exists)));
     f.logs.create_stream(&stream("g", "s")).await.unwrap();
@@ -247,7 +247,7 @@ pub async fn creates_and_refuses_duplicates(f: Fixture) {
     assert!(matches!(f.logs.create_stream(&stream("h", "s")).await, Err(StoreError::Exists)));
 }
 
-pub async fn reports_what_is_missing(f: Fixture) {
+pub(crate) async fn reports_what_is_missing(f: Fixture) {
     let s = scope();
     f.logs.create_group(&s, "h").await.unwrap();
     let results = [
@@ -264,7 +264,7 @@ pub async fn reports_what_is_missing(f: Fixture) {
     }
 }
 
-pub async fn forgets_deleted_groups(f: Fixture) {
+pub(crate) async fn forgets_deleted_groups(f: Fixture) {
     f.logs.append(stream("g", "s"), vec![event(1, "old")]).await.unwrap();
     f.logs.append_soon(&stream("g", "s"), vec![event(1, "old, too")]);
     f.logs.delete_group(&scope(), "g").await.unwrap();
@@ -277,7 +277,7 @@ pub async fn forgets_deleted_groups(f: Fixture) {
     assert_eq!(stored_bytes(&f.logs).await, 3 + 26);
 }
 
-pub async fn forgets_deleted_streams(f: Fixture) {
+pub(crate) async fn forgets_deleted_streams(f: Fixture) {
     f.logs.append(stream("g", "s"), vec![event(1, "old")]).await.unwrap();
     f.logs.append(stream("g", "t"), vec![event(2, "kept")]).await.unwrap();
     f.logs.delete_stream(&stream("g", "s")).await.unwrap();
@@ -292,7 +292,7 @@ pub async fn forgets_deleted_streams(f: Fixture) {
     assert_eq!(streams[0].first_event, Some(1));
 }
 
-pub async fn hides_and_removes_expired_events(f: Fixture) {
+pub(crate) async fn hides_and_removes_expired_events(f: Fixture) {
     let day = 86_400_000;
     f.logs.append(stream("g", "s"), vec![event(T - 2 * day, "old"), event(T, "fresh")]).await.unwrap();
     f.logs.append(stream("kept", "s"), vec![event(T - 2 * day, "for ever")]).await.unwrap();
@@ -316,7 +316,7 @@ pub async fn hides_and_removes_expired_events(f: Fixture) {
     assert_eq!(texts(&kept), ["for ever"]);
 }
 
-pub async fn keeps_scopes_apart(f: Fixture) {
+pub(crate) async fn keeps_scopes_apart(f: Fixture) {
     let others = [Scope::new("000000000000", "us-east-1"), Scope::new("111111111111", "eu-central-1")];
     f.logs.append(stream("g", "s"), vec![event(1, "mine")]).await.unwrap();
     for other in &others {
@@ -329,7 +329,7 @@ pub async fn keeps_scopes_apart(f: Fixture) {
     assert_eq!(texts(&read(&f.logs, all()).await), ["mine"]);
 }
 
-pub async fn many_writers_create_one_stream(f: Fixture) {
+pub(crate) async fn many_writers_create_one_stream(f: Fixture) {
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..64 {
         let logs = Arc::clone(&f.logs);
@@ -349,7 +349,7 @@ pub async fn many_writers_create_one_stream(f: Fixture) {
     assert_eq!(f.logs.streams(&scope(), "g", "").await.unwrap().len(), 1);
 }
 
-pub async fn holds_large_and_strange_events(f: Fixture) {
+pub(crate) async fn holds_large_and_strange_events(f: Fixture) {
     let messages = ["", "\0 nul \0", "'; DROP TABLE event; --", "日本語 \u{10ffff}", "line\nline\r\n"];
     let large = "x".repeat(MAX_EVENT_BYTES);
     let mut events: Vec<LogEvent> = messages.iter().map(|message| event(1, message)).collect();

@@ -39,7 +39,7 @@ async fn keys(store: &Arc<dyn MetadataStore>, prefix: &str) -> Vec<String> {
     store.scan("kind", prefix).await.unwrap().into_iter().map(|record| record.key).collect()
 }
 
-pub async fn reads_what_was_committed(f: Fixture) {
+pub(crate) async fn reads_what_was_committed(f: Fixture) {
     let store = f.metadata;
     assert_eq!(store.get("kind", "a").await.unwrap(), None);
     assert_eq!(store.commit(vec![put("a", "1")]).await.unwrap(), 1);
@@ -52,7 +52,7 @@ pub async fn reads_what_was_committed(f: Fixture) {
     assert_eq!(store.scan("kind", "").await.unwrap(), vec![record("b", 2, "3")]);
 }
 
-pub async fn scans_by_prefix_in_key_order(f: Fixture) {
+pub(crate) async fn scans_by_prefix_in_key_order(f: Fixture) {
     let store = f.metadata;
     let names = ["a", "a/", "a/b", "a/b/c", "a0", "A", "é", "a%", "a_", "a\u{10ffff}", "a/\u{10ffff}x", "b"];
     store.commit(names.iter().map(|name| put(name, "")).collect()).await.unwrap();
@@ -65,7 +65,7 @@ pub async fn scans_by_prefix_in_key_order(f: Fixture) {
     assert_eq!(store.scan("kin", "").await.unwrap(), vec![]);
 }
 
-pub async fn holds_any_text_and_bytes(f: Fixture) {
+pub(crate) async fn holds_any_text_and_bytes(f: Fixture) {
     let store = f.metadata;
     let bytes: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
     let odd = Write { kind: "k\0ind'".into(), value: Some(bytes.clone().into()), ..put("\0\"é;--", "") };
@@ -77,7 +77,7 @@ pub async fn holds_any_text_and_bytes(f: Fixture) {
     assert_eq!(store.get("k", "").await.unwrap(), None);
 }
 
-pub async fn checks_conditions(f: Fixture) {
+pub(crate) async fn checks_conditions(f: Fixture) {
     let store = f.metadata;
     let conflicts = |result: Result<Revision, StoreError>| matches!(result, Err(StoreError::Conflict { kind, key }) if kind == "kind" && key == "a");
     assert!(conflicts(store.commit(vec![expecting(Expect::At(0), put("a", "x"))]).await));
@@ -93,7 +93,7 @@ pub async fn checks_conditions(f: Fixture) {
     assert_eq!(store.get("kind", "a").await.unwrap(), Some(record("a", 4, "4")));
 }
 
-pub async fn commits_all_or_nothing(f: Fixture) {
+pub(crate) async fn commits_all_or_nothing(f: Fixture) {
     let store = f.metadata;
     store.commit(vec![put("a", "1")]).await.unwrap();
     let mut watcher = store.watch(1).await.unwrap();
@@ -106,7 +106,7 @@ pub async fn commits_all_or_nothing(f: Fixture) {
     assert_eq!(store.commit(vec![put("a", "2")]).await.unwrap(), 2);
 }
 
-pub async fn refuses_a_record_written_twice(f: Fixture) {
+pub(crate) async fn refuses_a_record_written_twice(f: Fixture) {
     let store = f.metadata;
     let twice = store.commit(vec![put("a", "1"), delete("a")]).await;
     assert!(matches!(twice, Err(StoreError::Failed(_))), "{twice:?}");
@@ -114,7 +114,7 @@ pub async fn refuses_a_record_written_twice(f: Fixture) {
     assert_eq!(store.commit(vec![put("a", "1")]).await.unwrap(), 1);
 }
 
-pub async fn counts_revisions_without_gaps(f: Fixture) {
+pub(crate) async fn counts_revisions_without_gaps(f: Fixture) {
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..200 {
         let store = Arc::clone(&f.metadata);
@@ -136,7 +136,7 @@ pub async fn counts_revisions_without_gaps(f: Fixture) {
     assert_eq!(revisions, (1..=20).collect::<Vec<_>>());
 }
 
-pub async fn an_empty_commit_changes_nothing(f: Fixture) {
+pub(crate) async fn an_empty_commit_changes_nothing(f: Fixture) {
     let store = f.metadata;
     assert_eq!(store.commit(vec![]).await.unwrap(), 0);
     store.commit(vec![put("a", "1")]).await.unwrap();
@@ -144,7 +144,7 @@ pub async fn an_empty_commit_changes_nothing(f: Fixture) {
     assert_eq!(store.commit(vec![put("a", "2")]).await.unwrap(), 2);
 }
 
-pub async fn deleting_nothing_is_no_change(f: Fixture) {
+pub(crate) async fn deleting_nothing_is_no_change(f: Fixture) {
     let store = f.metadata;
     let mut watcher = store.watch(0).await.unwrap();
     assert_eq!(store.commit(vec![delete("a")]).await.unwrap(), 1);
@@ -152,7 +152,7 @@ pub async fn deleting_nothing_is_no_change(f: Fixture) {
     assert_eq!(held(&mut watcher), vec![was_put("b", 2, "")]);
 }
 
-pub async fn watch_replays_the_present(f: Fixture) {
+pub(crate) async fn watch_replays_the_present(f: Fixture) {
     let store = f.metadata;
     store.commit(vec![put("b", "1")]).await.unwrap();
     store.commit(vec![put("c", "2"), put("a", "2")]).await.unwrap();
@@ -164,7 +164,7 @@ pub async fn watch_replays_the_present(f: Fixture) {
     assert_eq!(held(&mut watcher), vec![was_put("c", 5, "5"), was_deleted("a", 5)]);
 }
 
-pub async fn watch_continues_from_a_revision(f: Fixture) {
+pub(crate) async fn watch_continues_from_a_revision(f: Fixture) {
     let store = f.metadata;
     store.commit(vec![put("a", "1"), put("b", "1"), put("c", "1")]).await.unwrap();
     store.commit(vec![delete("a")]).await.unwrap();
@@ -184,7 +184,7 @@ pub async fn watch_continues_from_a_revision(f: Fixture) {
     }
 }
 
-pub async fn watchers_hold_a_commit_when_it_answers(f: Fixture) {
+pub(crate) async fn watchers_hold_a_commit_when_it_answers(f: Fixture) {
     let store = f.metadata;
     let mut first = store.watch(0).await.unwrap();
     let gone = store.watch(0).await.unwrap();
@@ -203,7 +203,7 @@ pub async fn watchers_hold_a_commit_when_it_answers(f: Fixture) {
     assert_eq!(held(&mut first), vec![was_deleted("a", 10)]);
 }
 
-pub async fn watch_reports_compaction(f: Fixture) {
+pub(crate) async fn watch_reports_compaction(f: Fixture) {
     let store = f.metadata;
     let names: Vec<String> = (0..5).map(|n| n.to_string()).collect();
     store.commit(names.iter().map(|name| put(name, "")).collect()).await.unwrap();
@@ -223,7 +223,7 @@ pub async fn watch_reports_compaction(f: Fixture) {
     assert_eq!(held(&mut store.watch(0).await.unwrap()), vec![]);
 }
 
-pub async fn watchers_see_commit_order(f: Fixture) {
+pub(crate) async fn watchers_see_commit_order(f: Fixture) {
     let mut early = f.metadata.watch(0).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..100 {

@@ -1,7 +1,7 @@
 //! Tests that every backend of the store traits must pass.
 
-pub mod logs;
-pub mod metadata;
+pub(crate) mod logs;
+pub(crate) mod metadata;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,22 +12,22 @@ use lambkin_core::logs::LogStore;
 use lambkin_core::metadata::{MetadataStore, StoreError};
 
 /// Where the fixture's clock starts: 2026-01-15T00:00:00Z.
-pub const NOW: u64 = 1_768_435_200_000;
+pub(crate) const NOW: u64 = 1_768_435_200_000;
 /// Deletions that the fixture's metadata store remembers.
-pub const DELETIONS_KEPT: usize = 3;
+pub(crate) const DELETIONS_KEPT: usize = 3;
 
 /// Removes expired log events.
-pub type Expire = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), StoreError>>>>>;
+pub(crate) type Expire = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), StoreError>>>>>;
 
 /// An empty store of the backend under test.
-pub struct Fixture {
-    pub metadata: Arc<dyn MetadataStore>,
-    pub logs: Arc<dyn LogStore>,
-    pub expire: Expire,
-    pub clock: Arc<ManualClock>,
+pub(crate) struct Fixture {
+    pub(crate) metadata: Arc<dyn MetadataStore>,
+    pub(crate) logs: Arc<dyn LogStore>,
+    pub(crate) expire: Expire,
+    pub(crate) clock: Arc<ManualClock>,
     // Dropped after the stores.
     #[expect(dead_code, reason = "keeps the folder")]
-    pub guard: Option<tempfile::TempDir>,
+    pub(crate) guard: Option<tempfile::TempDir>,
 }
 
 /// Stamps the suite on a backend: a module `$name` with a test per function of the suite, each with a fixture

@@ -84,10 +84,6 @@ impl Days {
         self.bounds.read().unwrap_or_else(PoisonError::into_inner).contains_key(&day)
     }
 
-    pub(super) fn bounds(&self, day: Day) -> Bounds {
-        self.bounds.read().unwrap_or_else(PoisonError::into_inner).get(&day).copied().flatten()
-    }
-
     /// Adds a file, or timestamps to one.
     pub(super) fn add(&self, day: Day, more: Bounds) {
         let mut bounds = self.bounds.write().unwrap_or_else(PoisonError::into_inner);

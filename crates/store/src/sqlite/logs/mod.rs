@@ -10,6 +10,7 @@ mod days;
 mod index;
 mod query;
 mod queue;
+mod upkeep;
 mod writer;
 
 use std::path::PathBuf;

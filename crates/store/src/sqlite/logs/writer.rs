@@ -14,6 +14,7 @@ use rusqlite::{Connection, params};
 use super::days::{Bounds, Day, Days, join};
 use super::index::{self, Delta, Deltas, Ids, execute, savepoint, transaction};
 use super::queue::{Answer, Append, Change, Queue, Work};
+use super::upkeep::Upkeep;
 use crate::event_bytes;
 use crate::sqlite::connection::{Readers, sql_error};
 use crate::sqlite::schema::{self, open_database};
@@ -23,6 +24,8 @@ use crate::sqlite::{OpenError, Options};
 const SUMS_DELAY: Duration = Duration::from_secs(5);
 /// Or until so many streams have some.
 const SUMS_STREAMS: usize = 1000;
+/// When expired events are looked for after a start, at the latest.
+const FIRST_EXPIRY: Duration = Duration::from_secs(60);
 /// Stream ids remembered.
 const MAX_IDS: usize = 10_000;
 
@@ -35,11 +38,18 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     checkpoint_pages: u32,
     /// The file of the day on which events were last written.
-    current: Option<(Day, Connection)>,
+    pub(super) current: Option<(Day, Connection)>,
+    /// The other file that upkeep is at.
+    pub(super) cleaning: Option<Connection>,
+    pub(super) upkeep: Option<Upkeep>,
+    /// Who waits for the next upkeep.
+    expiring: Vec<Answer>,
+    expire_every: Option<Duration>,
+    expire_due: Option<Instant>,
     ids: HashMap<LogStreamKey, Ids>,
     /// The last sequence number given.
-    sequence: i64,
-    deltas: Deltas,
+    pub(super) sequence: i64,
+    pub(super) deltas: Deltas,
     sums_due: Option<Instant>,
 }
 
@@ -55,7 +65,7 @@ impl Writer {
         let path = index;
         let index = open_database(path, schema::LOG_INDEX, checkpoint_pages)?;
         let failed =
-            |error: rusqlite::Error| OpenError::Database { path: path.to_owned(), reason: error.to_string() };
+            |error: rusqlite::Error| OpenError::Database { path: path.to_owned(), reason: sql_error(error) };
         let (known, live) = day_files(&index).map_err(failed)?;
         let sequence = index.query_row("SELECT counted FROM state", (), |row| row.get(0)).map_err(failed)?;
         let mut writer = Self {
@@ -66,6 +76,11 @@ impl Writer {
             queue,
             checkpoint_pages,
             current: None,
+            cleaning: None,
+            upkeep: None,
+            expiring: Vec::new(),
+            expire_every: options.expire_every,
+            expire_due: options.expire_every.map(|every| Instant::now() + every.min(FIRST_EXPIRY)),
             ids: HashMap::new(),
             sequence,
             deltas: Deltas::default(),
@@ -94,7 +109,10 @@ impl Writer {
         }
         let _abandon = Abandon(Arc::clone(&self.queue));
         loop {
-            match self.queue.next(self.sums_due) {
+            // During upkeep there is always something to do.
+            let busy = self.upkeep.is_some().then(Instant::now);
+            let deadline = busy.or_else(|| [self.sums_due, self.expire_due].into_iter().flatten().min());
+            match self.queue.next(deadline) {
                 Work::Append(appends) => self.append(appends),
                 Work::Changes(changes) => self.change(changes),
                 Work::Flush { retry, sums, answers } => {
@@ -107,9 +125,7 @@ impl Writer {
                         let _ = answer.send(written.clone());
                     }
                 }
-                Work::Expire(answer) => {
-                    let _ = answer.send(Ok(()));
-                }
+                Work::Expire(answer) => self.expiring.push(answer),
                 Work::Idle => {}
                 Work::End => break,
             }
@@ -119,6 +135,14 @@ impl Writer {
             {
                 tracing::error!(%error, "sums of log events can't be written");
                 self.sums_due = Some(Instant::now() + SUMS_DELAY);
+            }
+            let due = self.expire_due.is_some_and(|due| Instant::now() >= due);
+            if self.upkeep.is_some() {
+                self.upkeep_step();
+            } else if due || !self.expiring.is_empty() {
+                self.expire_due = self.expire_every.map(|every| Instant::now() + every);
+                let answers = std::mem::take(&mut self.expiring);
+                self.start_upkeep(answers);
             }
         }
         if let Err(error) = self.close() {
@@ -163,7 +187,7 @@ impl Writer {
             Ok(())
         };
         counted()
-            .map_err(|error| OpenError::Database { path: self.days.path(day), reason: error.to_string() })?;
+            .map_err(|error| OpenError::Database { path: self.days.path(day), reason: sql_error(error) })?;
         if bounds.is_some() {
             self.deltas.days.insert(day, bounds);
             self.days.add(day, bounds);
@@ -298,25 +322,33 @@ impl Writer {
         Ok(results)
     }
 
+    /// Closes the current file if it is not that of `day`.
+    pub(super) fn leave_day_unless(&mut self, day: Day) -> Result<(), StoreError> {
+        if self.current.as_ref().is_some_and(|(current, _)| *current != day) {
+            self.write_sums()?;
+            self.current = None;
+            execute(&self.index, "UPDATE day_file SET live = 0 WHERE live", &[])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_day(&self, day: Day) -> Result<Connection, StoreError> {
+        Ok(self.days.open(day, self.checkpoint_pages)?)
+    }
+
     /// Makes the file of `day` the current one; the index names it before it is made.
     fn use_day(&mut self, day: Day) -> Result<(), StoreError> {
-        if self.current.as_ref().is_some_and(|(current, _)| *current == day) {
+        self.leave_day_unless(day)?;
+        if self.current.is_some() {
             return Ok(());
         }
-        self.write_sums()?;
-        self.current = None;
-        execute(&self.index, "UPDATE day_file SET live = 0 WHERE live", &[])?;
         execute(
             &self.index,
             "INSERT INTO day_file (day, live) VALUES (?, 1) ON CONFLICT DO UPDATE SET live = 1",
             params![day.0],
         )?;
-        let file = self
-            .days
-            .open(day, self.checkpoint_pages)
-            .map_err(|error| StoreError::Failed(error.to_string()))?;
         self.days.add(day, None);
-        self.current = Some((day, file));
+        self.current = Some((day, self.open_day(day)?));
         Ok(())
     }
 
