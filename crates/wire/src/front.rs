@@ -14,6 +14,7 @@ use http_body::Body;
 use http_body_util::Full;
 use lambkin_model::handler::BoxFuture;
 use lambkin_model::schema::{Operation, Protocol};
+use lambkin_model::validate::validate;
 use lambkin_model::{AwsError, Caller, Input, Output, RequestContext, ServiceHandler};
 
 use self::refuse::Refusal;
@@ -246,6 +247,9 @@ impl Front {
     ) -> Result<Response<Full<Bytes>>, AwsError> {
         let request = codec::Request { parts, labels, body };
         let input = codec::decode(protocol, entry.schema, operation, request)?;
+        if let Some(shape) = operation.input {
+            validate(entry.schema, shape, &input.members)?;
+        }
         let context = RequestContext {
             request_id: request_id.to_owned(),
             region,

@@ -61,7 +61,7 @@ fn normalize(path: &str) -> std::borrow::Cow<'_, str> {
         out.push('/');
         out.push_str(segment);
     }
-    if kept.is_empty() || path.ends_with('/') {
+    if kept.is_empty() || ["/", "/.", "/.."].iter().any(|end| path.ends_with(end)) {
         out.push('/');
     }
     out.into()
@@ -129,6 +129,8 @@ mod tests {
             ("/a//b/", "/a/b/"),
             ("/a/./b/../c", "/a/c"),
             ("/..", "/"),
+            ("/a/b/.", "/a/b/"),
+            ("/a/b/..", "/a/"),
             ("/a/..b", "/a/..b"),
         ] {
             assert_eq!(normalize(path), want, "{path}");

@@ -74,3 +74,6 @@ pub trait Authenticator: Send + Sync {
     /// Looks up an access key id together with the session token that came with it.
     fn lookup(&self, access_key_id: &str, session_token: Option<&str>) -> Lookup;
 }
+
+#[cfg(test)]
+mod tests;
