@@ -37,6 +37,11 @@ def pytest_terminal_summary(terminalreporter):
 SERVERS = []
 
 
+def _allowed(request):
+    markers = request.node.iter_markers("allow_log")
+    return ALWAYS_ALLOWED + [pattern for marker in markers for pattern in marker.args]
+
+
 def _serve(**options):
     server = Server(**options)
     SERVERS.append(server)
@@ -67,7 +72,7 @@ def dev_server():
 
 
 @pytest.fixture
-def own_server():
+def own_server(request):
     """A server of this test alone, not started."""
     server = Server()
     SERVERS.append(server)
@@ -75,6 +80,7 @@ def own_server():
         yield server
         if server.process is not None:
             server.stop()
+        server.assert_quiet(_allowed(request))
     finally:
         SERVERS.remove(server)
         server.destroy()
@@ -106,15 +112,12 @@ def client(server):
 def watch(request):
     """After each test: nothing unexpected in the servers' logs, and no sandbox left over."""
     yield
-    allowed = ALWAYS_ALLOWED + [
-        pattern for marker in request.node.iter_markers("allow_log") for pattern in marker.args
-    ]
     for server in SERVERS:
-        server.assert_quiet(allowed)
+        server.assert_quiet(_allowed(request))
 
 
 @pytest.fixture(autouse=True)
-def no_leak(request):
+def no_leak():
     """Set up ahead of `create`, hence looks after it: without functions there are no sandboxes."""
     yield
     for server in SERVERS:
