@@ -107,8 +107,7 @@ impl Drawing {
 fn sample(pattern: &str, least: usize, most: usize) -> Vec<String> {
     // Java's classes are ASCII; the model's anchors say nothing new, since all of a value must match.
     let ascii = pattern.replace(r"\d", "[0-9]").replace(r"[\w", "[A-Za-z0-9_").replace(r"\w", "[A-Za-z0-9_]");
-    let ascii = ascii.strip_prefix('^').unwrap_or(&ascii);
-    let ascii = ascii.strip_suffix('$').unwrap_or(ascii).replace("$|", "|");
+    let ascii = without_anchors(&ascii);
     let Ok(strategy) = prop::string::string_regex(&ascii) else {
         return Vec::new();
     };
@@ -124,6 +123,24 @@ fn sample(pattern: &str, least: usize, most: usize) -> Vec<String> {
         }
     }
     samples
+}
+
+fn without_anchors(pattern: &str) -> String {
+    let mut out = String::new();
+    let mut in_class = false;
+    let mut escaped = false;
+    for c in pattern.chars() {
+        let plain = !escaped && !in_class;
+        match c {
+            '^' | '$' if plain => continue,
+            '[' if plain => in_class = true,
+            ']' if !escaped => in_class = false,
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+        out.push(c);
+    }
+    out
 }
 
 /// Members of those few shapes whose pattern proptest cannot draw from (look-around, Java escapes).
