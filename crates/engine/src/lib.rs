@@ -1,1 +1,39 @@
-//! Placeholder until its first content.
+//! Runs functions: execution environments, who gets which, and the life of an invocation.
+//!
+//! [`Engine`] implements [`lambkin_core::invoke::Invoker`]. An invocation takes an idle environment of its
+//! function version's revision, or waits for one that is let go or started meanwhile; it runs in its
+//! caller's task, and goes on in one of its own if the caller hangs up. Environments that are out of
+//! date, broken or idle for long are ended.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `runtimes`, `layout`, `variables`, `plan` | what a sandbox for a function looks like |
+//! | `environment`, `output`, `invoke`, `failure` | one environment: INIT, events, logs, how it fails |
+//! | `registry`, `pool`, `schedule`, `host` | which environment an invocation gets, and room on the host |
+//! | `cell`, `freezer` | freezing of idle environments |
+
+mod cell;
+mod config;
+mod detached;
+mod engine;
+mod environment;
+mod failure;
+mod freezer;
+mod host;
+mod invoke;
+mod layout;
+mod output;
+mod plan;
+mod pool;
+mod registry;
+mod runtimes;
+mod schedule;
+mod stats;
+#[cfg(test)]
+mod testing;
+mod trace;
+mod variables;
+
+pub use config::EngineConfig;
+pub use engine::{Engine, EngineError};
+pub use stats::EngineStats;

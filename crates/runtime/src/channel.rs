@@ -108,13 +108,10 @@ impl ChannelSession {
     }
 
     pub(crate) async fn invoke(&mut self, event: Event<'_>) -> Answer {
-        self.delivered = false;
-        // ECONNRESET and EPIPE prove that the runtime did not read the whole event.
+        // ECONNRESET and EPIPE prove that the runtime did not read the whole event; else it may have.
+        self.delivered = true;
         match self.exchange(event).await {
-            Ok(answer) => {
-                self.delivered = true;
-                answer
-            }
+            Ok(answer) => answer,
             Err(broken) => {
                 self.delivered = !matches!(broken, Broken::Unread | Broken::Unasked);
                 Answer::Closed { delivered: self.delivered, reason: broken.reason() }

@@ -120,8 +120,8 @@ impl Session {
         }
     }
 
-    /// Whether the runtime may have seen the event of the last `invoke`. Exact over HTTP; over the private
-    /// channel exact once `invoke` answered [`Answer::Closed`].
+    /// Whether the runtime may have seen the event of the last `invoke`. Over the private channel that is
+    /// assumed unless `invoke` answered [`Answer::Closed`] and so found that it had not.
     #[must_use]
     pub fn delivered(&self) -> bool {
         match &self.0 {

@@ -1,0 +1,81 @@
+//! Settings of an engine.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of an [`crate::Engine`].
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Lambkin's data folder; the engine keeps the runtimes' files in `runtimes` under it.
+    pub data_dir: PathBuf,
+    /// Memory for environments in bytes: running ones count with their function's MemorySize, frozen ones
+    /// with what they hold. `None` takes 80 % of the memory that is available when the engine starts.
+    pub memory_budget: Option<u64>,
+    /// Most environments at once.
+    pub max_environments: usize,
+    /// Most invocations under way at once in an account and region (AWS quota: 1,000).
+    pub concurrency_limit: u32,
+    /// How long an idle environment is kept, by the engine's clock.
+    pub idle_timeout: Duration,
+    /// Limit of the INIT phase.
+    pub init_timeout: Duration,
+    /// How long an invocation waits for room on the host before it is throttled.
+    pub queue_wait: Duration,
+    /// How long an environment stays unfrozen after an invocation.
+    pub freeze_after: Duration,
+}
+
+impl EngineConfig {
+    /// The default settings for a data folder.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            memory_budget: None,
+            max_environments: 4_000,
+            concurrency_limit: 1_000,
+            idle_timeout: Duration::from_secs(600),
+            init_timeout: Duration::from_secs(10),
+            queue_wait: Duration::from_secs(10),
+            freeze_after: Duration::from_millis(5),
+        }
+    }
+
+    /// The memory budget in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_budget.unwrap_or_else(|| {
+            // Without /proc there is no sandbox either; the fallback only has to be harmless.
+            let available = fs::read_to_string("/proc/meminfo")
+                .ok()
+                .and_then(|text| mem_available(&text))
+                .unwrap_or(1024 * 1024 * 1024);
+            available / 5 * 4
+        })
+    }
+}
+
+/// `MemAvailable` of `/proc/meminfo` in bytes.
+fn mem_available(meminfo: &str) -> Option<u64> {
+    let value = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_read_in_kib() {
+        let text = "MemTotal:       24 kB\nMemAvailable:   20480 kB\nBuffers: 1 kB\n";
+        assert_eq!(mem_available(text), Some(20_971_520));
+        assert_eq!(mem_available("MemFree: 1 kB"), None);
+    }
+
+    #[test]
+    fn the_default_budget_is_most_of_the_free_memory() {
+        let config = EngineConfig::new("/tmp");
+        assert!(config.memory_bytes() > 64 * 1024 * 1024);
+        assert_eq!(EngineConfig { memory_budget: Some(7), ..config }.memory_bytes(), 7);
+    }
+}

@@ -1,0 +1,383 @@
+//! The engine: what its parts share, and its face to the rest of Lambkin.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use lambkin_core::clock::Clock;
+use lambkin_core::function::FunctionSpec;
+use lambkin_core::ids::Scope;
+use lambkin_core::invoke::{Invocation, InvokeError, InvokeOutcome, Invoker};
+use lambkin_core::logs::LogStore;
+use lambkin_sandbox::Spawner;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::cell::Cell;
+use crate::config::EngineConfig;
+use crate::detached::Detached;
+use crate::freezer::Freezer;
+use crate::host::Host;
+use crate::invoke::Verdict;
+use crate::layout::Layout;
+use crate::pool::Pool;
+use crate::registry::{Closing, Registry};
+use crate::runtimes::Runtimes;
+use crate::schedule::CONCURRENCY;
+use crate::stats::{Counters, EngineStats};
+use crate::trace::TraceIds;
+
+/// How often an event that no runtime saw is given to another environment.
+const DELIVERIES: usize = 3;
+/// How often idle environments are looked over.
+const ROUND: Duration = Duration::from_secs(1);
+/// How long killed environments may take to be cleared away.
+const CLEAR_AWAY: Duration = Duration::from_secs(5);
+
+/// Why an engine could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A file of the runtimes could not be written.
+    #[error("cannot write the runtimes' files under {path}: {error}")]
+    Runtimes {
+        /// The folder.
+        path: PathBuf,
+        /// What happened.
+        error: io::Error,
+    },
+    /// There is no tokio runtime.
+    #[error("an engine must be made within a tokio runtime")]
+    NoTokio,
+}
+
+/// Runs functions: implements [`Invoker`]. Dropping it, or [`Engine::shutdown`], ends all environments.
+pub struct Engine {
+    inner: Arc<Inner>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the engine's parts share.
+pub(crate) struct Inner {
+    pub(crate) config: EngineConfig,
+    pub(crate) spawner: Spawner,
+    pub(crate) logs: Arc<dyn LogStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) runtimes: Runtimes,
+    pub(crate) layout: Layout,
+    pub(crate) cpus: u32,
+    pub(crate) registry: Registry,
+    pub(crate) host: Arc<Host<Pool>>,
+    pub(crate) freezer: Arc<Freezer>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) traces: TraceIds,
+    handle: Handle,
+    closing: AtomicBool,
+    in_flight: AtomicUsize,
+    /// Woken when nothing is in flight any more.
+    quiet: Notify,
+    /// Invocations under way by account and region.
+    scopes: Mutex<HashMap<Scope, Arc<AtomicU32>>>,
+    /// All environments, to be killed at the end.
+    cells: Mutex<Vec<Weak<Cell>>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine that runs functions in sandboxes of `spawner`. Must be made within a tokio runtime.
+    ///
+    /// # Errors
+    /// The runtimes' files cannot be written under the data folder, or there is no tokio runtime.
+    pub fn new(
+        config: EngineConfig,
+        spawner: Spawner,
+        logs: Arc<dyn LogStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, EngineError> {
+        let handle = Handle::try_current().map_err(|_| EngineError::NoTokio)?;
+        let folder = config.data_dir.join("runtimes");
+        let failed = |error| EngineError::Runtimes { path: folder.clone(), error };
+        let empty = folder.join("empty");
+        std::fs::create_dir_all(&empty).map_err(failed)?;
+        let runtimes = Runtimes::new(&folder).map_err(failed)?;
+        let cpus = std::thread::available_parallelism().map_or(1, |count| count.get());
+        let inner = Arc::new(Inner {
+            host: Arc::new(Host::new(config.memory_bytes(), config.max_environments)),
+            freezer: Arc::new(Freezer::new(config.freeze_after)),
+            config,
+            spawner,
+            logs,
+            clock,
+            runtimes,
+            layout: Layout::of_host(empty),
+            cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+            registry: Registry::default(),
+            counters: Arc::default(),
+            traces: TraceIds::default(),
+            handle: handle.clone(),
+            closing: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            quiet: Notify::new(),
+            scopes: Mutex::default(),
+            cells: Mutex::default(),
+        });
+        let freezing = Arc::clone(&inner.freezer).run(Arc::clone(&inner.counters));
+        let tasks = vec![handle.spawn(freezing), handle.spawn(look_after(Arc::downgrade(&inner)))];
+        // The first use of a runtime then does not wait for its interpreter to be found.
+        let warm = Arc::clone(&inner);
+        handle.spawn_blocking(move || {
+            for minor in 8..=14 {
+                let _ = warm.runtimes.resolve(&format!("python3.{minor}"));
+            }
+        });
+        Ok(Self { inner, tasks })
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        let inner = &self.inner;
+        let (memory_bytes, environments) = inner.host.used();
+        let idle: usize = inner.registry.pools().iter().map(|pool| pool.idle()).sum();
+        let counters = &inner.counters;
+        EngineStats {
+            invocations: counters.invocations.get(),
+            function_errors: counters.function_errors.get(),
+            timeouts: counters.timeouts.get(),
+            throttles: counters.throttles.get(),
+            cold_starts: counters.cold_starts.get(),
+            init_failures: counters.init_failures.get(),
+            sandbox_failures: counters.sandbox_failures.get(),
+            reaped: counters.reaped.get(),
+            evicted: counters.evicted.get(),
+            freezes: counters.freezes.get(),
+            environments: environments as u64,
+            idle_environments: idle as u64,
+            in_flight: inner.in_flight.load(Ordering::Relaxed) as u64,
+            memory_bytes,
+        }
+    }
+
+    /// Ends environments that have been idle for longer than the idle timeout by the engine's clock. The
+    /// engine does so by itself every second.
+    pub fn reap_idle(&self) {
+        self.inner.reap_idle();
+    }
+
+    /// Takes no further invocations, lets those under way finish within `grace`, then kills every
+    /// environment and ends the spawner.
+    pub async fn shutdown(&self, grace: Duration) {
+        let inner = &self.inner;
+        inner.closing.store(true, Ordering::SeqCst);
+        let patience = tokio::time::timeout(grace, inner.wait_quiet());
+        if patience.await.is_err() {
+            tracing::info!(
+                in_flight = inner.in_flight.load(Ordering::Relaxed),
+                "killing functions that did not finish in time"
+            );
+        }
+        inner.kill_all();
+        // Those killed still answer.
+        if tokio::time::timeout(CLEAR_AWAY, inner.wait_quiet()).await.is_err() {
+            tracing::warn!("some invocations did not end");
+        }
+        inner.kill_all();
+        for task in &self.tasks {
+            task.abort();
+        }
+        inner.spawner.shutdown().await;
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.inner.closing.store(true, Ordering::SeqCst);
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.inner.kill_all();
+    }
+}
+
+impl Invoker for Engine {
+    fn invoke(
+        &self,
+        spec: Arc<FunctionSpec>,
+        invocation: Invocation,
+    ) -> Pin<Box<dyn Future<Output = Result<InvokeOutcome, InvokeError>> + Send>> {
+        let inner = Arc::clone(&self.inner);
+        let handle = inner.handle.clone();
+        Box::pin(Detached::new(handle, async move { inner.run(&spec, &invocation).await }))
+    }
+
+    fn retire(&self, function_arn: &str, keep: Option<&str>) {
+        let closing = self.inner.registry.retire(function_arn, keep, self.inner.clock.now());
+        self.inner.close_all(closing);
+    }
+
+    fn runtime_available(&self, runtime: &str) -> Result<String, String> {
+        self.inner.runtimes.resolve(runtime).map(|found| found.description.clone())
+    }
+}
+
+impl Inner {
+    async fn run(
+        self: &Arc<Self>,
+        spec: &Arc<FunctionSpec>,
+        invocation: &Invocation,
+    ) -> Result<InvokeOutcome, InvokeError> {
+        let _flight = Flight::begin(self)?;
+        let _running = self.admit(&spec.scope)?;
+        let (pool, out_of_date) = self.registry.pool(spec, self.clock.now());
+        if !out_of_date.is_empty() {
+            self.close_all(out_of_date);
+        }
+        for _ in 0..DELIVERIES {
+            let mut environment = self.acquire(&pool).await?;
+            match environment.invoke(self, spec, invocation).await {
+                Verdict::Answered { outcome, reusable } => {
+                    if reusable {
+                        self.release(&pool, environment);
+                    } else {
+                        environment.close(self);
+                        self.gone(&pool);
+                    }
+                    return Ok(outcome);
+                }
+                Verdict::Undelivered => {
+                    environment.close(self);
+                    self.gone(&pool);
+                }
+                Verdict::Lost(reason) => {
+                    environment.close(self);
+                    self.gone(&pool);
+                    return Err(InvokeError::Sandbox(reason));
+                }
+            }
+        }
+        Err(InvokeError::Sandbox("no sandbox took the event".to_owned()))
+    }
+
+    /// Counts an invocation against its account's and region's limit.
+    fn admit(&self, scope: &Scope) -> Result<Running, InvokeError> {
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = match scopes.get(scope) {
+            Some(count) => Arc::clone(count),
+            None => Arc::clone(scopes.entry(scope.clone()).or_default()),
+        };
+        drop(scopes);
+        let running = Running(count);
+        if running.0.fetch_add(1, Ordering::Relaxed) >= self.config.concurrency_limit {
+            self.counters.throttles.add();
+            return Err(InvokeError::Throttled { reason: CONCURRENCY });
+        }
+        Ok(running)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Remembers an environment, to kill it at the end.
+    pub(crate) fn watch_over(&self, cell: &Arc<Cell>) {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        if cells.len() == cells.capacity() {
+            cells.retain(|cell| cell.strong_count() > 0);
+        }
+        cells.push(Arc::downgrade(cell));
+        drop(cells);
+        if self.is_closing() {
+            cell.close();
+        }
+    }
+
+    fn kill_all(&self) {
+        for pool in self.registry.pools() {
+            pool.refuse_all(&InvokeError::ShuttingDown);
+            self.close_all(pool.retire());
+        }
+        let cells = std::mem::take(&mut *self.cells.lock().unwrap_or_else(PoisonError::into_inner));
+        for cell in cells.iter().filter_map(Weak::upgrade) {
+            cell.close();
+        }
+    }
+
+    fn close_all(&self, environments: Closing) {
+        for environment in environments {
+            environment.close(self);
+        }
+    }
+
+    fn reap_idle(&self) {
+        let Some(limit) = self.clock.now().checked_sub(self.config.idle_timeout) else { return };
+        for pool in self.registry.pools() {
+            for environment in pool.take_older(limit) {
+                environment.close(self);
+                self.counters.reaped.add();
+            }
+        }
+        self.registry.forget(limit);
+    }
+
+    async fn wait_quiet(&self) {
+        loop {
+            let quiet = self.quiet.notified();
+            if self.in_flight.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            quiet.await;
+        }
+    }
+}
+
+/// An invocation under way, waiting or running.
+struct Flight(Arc<Inner>);
+
+impl Flight {
+    fn begin(inner: &Arc<Inner>) -> Result<Self, InvokeError> {
+        // Counted before the look, so that a shutdown sees it or it sees the shutdown.
+        inner.in_flight.fetch_add(1, Ordering::SeqCst);
+        let flight = Self(Arc::clone(inner));
+        if inner.is_closing() { Err(InvokeError::ShuttingDown) } else { Ok(flight) }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_closing() {
+            self.0.quiet.notify_waiters();
+        }
+    }
+}
+
+/// An invocation that counts against a concurrency limit.
+struct Running(Arc<AtomicU32>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Looks over idle environments from time to time, as long as there is an engine.
+async fn look_after(inner: Weak<Inner>) {
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        inner.reap_idle();
+        inner.serve_queued();
+    }
+}

@@ -1,0 +1,326 @@
+//! One execution environment: a sandbox, the conversation with the runtime in it, and its log stream.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use lambkin_core::function::FunctionSpec;
+use lambkin_core::logs::LogStreamKey;
+use lambkin_runtime::{InitPhase, LogBuffer, PlatformEvent, Readiness, Session, Status, log_stream_name};
+use lambkin_sandbox::{ExitStatus, Sandbox};
+
+use crate::cell::Cell;
+use crate::engine::Inner;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::plan::Plan;
+use crate::variables::RUNTIME_API_PORT;
+
+/// How long a runtime that has hung up may take to end before it is killed.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+
+/// An execution environment. One invocation, the pool or the task that starts it owns it at a time.
+pub(crate) struct Environment {
+    /// What the freezer and the shutdown share with the owner.
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) log: LogBuffer,
+    pub(crate) key: LogStreamKey,
+    /// `None` before INIT and after it failed; the next invocation then runs it again.
+    pub(crate) live: Option<Live>,
+    /// Length of INIT, until the first invocation reports it.
+    pub(crate) init_duration: Option<Duration>,
+    /// When it was last let go, by the engine's clock.
+    pub(crate) idle_since: Duration,
+    /// Random identity, 32 hexadecimal digits.
+    instance: String,
+    /// Sandboxes that it has had.
+    sandboxes: u32,
+}
+
+/// A running sandbox and the ways to its program.
+pub(crate) struct Live {
+    pub(crate) session: Session,
+    pub(crate) output: Output,
+    pub(crate) exit: Exit,
+}
+
+/// The end of a sandbox's program.
+pub(crate) type Exit = Pin<Box<dyn Future<Output = ExitStatus> + Send>>;
+
+/// Why an environment has no running runtime.
+#[derive(Debug)]
+pub(crate) enum InitFailure {
+    /// The function's or its runtime's doing.
+    Failure(Failure),
+    /// Lambkin's.
+    Sandbox(String),
+}
+
+impl From<Failure> for InitFailure {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl Environment {
+    /// A new environment without a sandbox.
+    pub(crate) fn new(inner: &Inner, spec: &FunctionSpec, plan: Arc<Plan>, cell: Arc<Cell>) -> Self {
+        let instance = uuid::Uuid::new_v4();
+        let stream = log_stream_name(inner.clock.now_ms(), &spec.version, instance.as_u128());
+        let mut log = LogBuffer::default();
+        log.keep_tail(true);
+        Self {
+            cell,
+            plan,
+            log,
+            key: LogStreamKey {
+                scope: spec.scope.clone(),
+                group: spec.log_group.as_str().into(),
+                stream: stream.into(),
+            },
+            live: None,
+            init_duration: None,
+            idle_since: inner.clock.now(),
+            instance: instance.simple().to_string(),
+            sandboxes: 0,
+        }
+    }
+
+    /// The INIT phase: on its own, within the INIT limit. Where it fails the environment is left without
+    /// a sandbox, for the first invocation to try again.
+    pub(crate) async fn start(&mut self, inner: &Inner, spec: &FunctionSpec) -> Result<(), String> {
+        self.platform(
+            inner,
+            spec,
+            &PlatformEvent::InitStart {
+                runtime_version: &self.plan.runtime.description.clone(),
+                function_name: &spec.name,
+                function_version: &spec.version,
+                instance_id: &self.instance.clone(),
+                memory_mb: spec.memory_mb,
+            },
+        );
+        let begun = Instant::now();
+        let ended = self.initialise(inner, inner.config.init_timeout).await;
+        let outcome = match ended {
+            Ok(duration) => {
+                self.init_duration = Some(duration);
+                Ok(())
+            }
+            Err(InitFailure::Failure(failure)) => {
+                self.report_init(inner, spec, begun.elapsed(), InitPhase::Init, &failure);
+                Ok(())
+            }
+            Err(InitFailure::Sandbox(reason)) => Err(reason),
+        };
+        self.hand_over_log(inner);
+        outcome
+    }
+
+    /// Makes a sandbox and waits until its runtime asks for an event. Answers how long that took.
+    pub(crate) async fn initialise(
+        &mut self,
+        inner: &Inner,
+        limit: Duration,
+    ) -> Result<Duration, InitFailure> {
+        let ended = self.try_initialise(inner, limit).await;
+        if ended.is_err() {
+            inner.counters.init_failures.add();
+            self.end_sandbox(inner);
+        }
+        ended
+    }
+
+    async fn try_initialise(&mut self, inner: &Inner, limit: Duration) -> Result<Duration, InitFailure> {
+        let lost = |error: String| {
+            inner.counters.sandbox_failures.add();
+            InitFailure::Sandbox(error)
+        };
+        self.sandboxes += 1;
+        let id = format!("{}-{}", self.instance, self.sandboxes);
+        let plan = Arc::clone(&self.plan);
+        let wanted = plan.sandbox(id, &self.key.stream).map_err(Failure::entrypoint)?;
+        let made = inner.spawner.create(wanted).await;
+        let mut sandbox = made.map_err(|error| lost(format!("cannot make a sandbox: {error}")))?;
+        let ways = Ways::take(&mut sandbox);
+        let sandbox = Arc::new(sandbox);
+        if !self.cell.attach(&sandbox) {
+            return Err(InitFailure::Sandbox("shutting down".to_owned()));
+        }
+        let begun = Instant::now();
+        let live =
+            Live::new(&sandbox, ways).map_err(|error| lost(format!("cannot reach a sandbox: {error}")))?;
+        let Live { session, output, exit } = self.live.insert(live);
+        let ended = watch(session.ready(), output, &mut self.log, exit, inner, limit).await;
+        let exited = match ended {
+            Watched::Done(Readiness::Ready) => {
+                let took = begun.elapsed();
+                if let Err(error) = sandbox.set_cpu_quota_us(plan.cpu_quota_us) {
+                    tracing::warn!(%error, "cannot limit a sandbox's CPU");
+                }
+                return Ok(took);
+            }
+            Watched::Done(Readiness::InitError { error_type, body }) => {
+                return Err(Failure::Reported { error_type, body }.into());
+            }
+            Watched::Done(Readiness::Closed { reason }) => {
+                if !reason.is_empty() {
+                    tracing::warn!(reason, "a runtime broke the rules of the runtime API in INIT");
+                }
+                last_breath(&self.cell, exit).await
+            }
+            Watched::Exited(status) => status,
+            Watched::TimedOut => return Err(Failure::TimedOut.into()),
+        };
+        if !inner.spawner.alive() {
+            return Err(lost("the sandbox was lost".to_owned()));
+        }
+        if let (ExitStatus::ExecFailed(errno), true) = (exited, plan.wrapped) {
+            let fault = if errno == 2 { "does not exist" } else { "cannot be executed" };
+            self.log.platform(format!("{}: {fault}\n", plan.program), inner.clock.now_ms());
+        }
+        Err(Failure::exited(exited, &plan).into())
+    }
+
+    /// Logs how INIT failed.
+    pub(crate) fn report_init(
+        &mut self,
+        inner: &Inner,
+        spec: &FunctionSpec,
+        duration: Duration,
+        phase: InitPhase,
+        failure: &Failure,
+    ) {
+        let status: Status<'_> = failure.status();
+        self.platform(inner, spec, &PlatformEvent::InitReport { duration, phase, status });
+    }
+
+    /// Logs a platform event.
+    pub(crate) fn platform(&mut self, inner: &Inner, spec: &FunctionSpec, event: &PlatformEvent<'_>) {
+        let now = inner.clock.now_ms();
+        if let Some(line) = event.render(spec.log_format, now) {
+            self.log.platform(line, now);
+        }
+    }
+
+    /// Kills the sandbox, if there is one, and logs what it still had to say.
+    pub(crate) fn end_sandbox(&mut self, inner: &Inner) {
+        self.cell.detach();
+        if let Some(mut live) = self.live.take() {
+            live.output.drain(&mut self.log, &*inner.clock);
+        }
+        self.log.flush(inner.clock.now_ms());
+    }
+
+    /// Hands the events collected so far to the log store.
+    pub(crate) fn hand_over_log(&mut self, inner: &Inner) {
+        let events = self.log.take_events();
+        if !events.is_empty() {
+            inner.logs.append_soon(&self.key, events);
+        }
+    }
+
+    /// Ends the environment.
+    pub(crate) fn close(mut self: Box<Self>, inner: &Inner) {
+        self.cell.close();
+        self.end_sandbox(inner);
+        self.hand_over_log(inner);
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        self.cell.close();
+    }
+}
+
+/// The server's ends of a sandbox's descriptors.
+struct Ways {
+    channel: Option<OwnedFd>,
+    listener: Option<TcpListener>,
+    output: Option<OwnedFd>,
+    telemetry: Option<OwnedFd>,
+}
+
+impl Ways {
+    fn take(sandbox: &mut Sandbox) -> Self {
+        Self {
+            channel: sandbox.take_channel(),
+            listener: sandbox.take_listener(RUNTIME_API_PORT),
+            output: sandbox.take_output(),
+            telemetry: sandbox.take_telemetry(),
+        }
+    }
+}
+
+impl Live {
+    fn new(sandbox: &Arc<Sandbox>, ways: Ways) -> io::Result<Self> {
+        let session = match (ways.channel, ways.listener) {
+            (Some(channel), _) => Session::channel(channel)?,
+            (None, Some(listener)) => Session::http(listener)?,
+            (None, None) => return Err(io::Error::other("it has neither a channel nor a listener")),
+        };
+        let output = Output::new(ways.output, ways.telemetry)?;
+        let waited_for = Arc::clone(sandbox);
+        let exit: Exit = Box::pin(async move { waited_for.wait().await });
+        Ok(Self { session, output, exit })
+    }
+}
+
+/// How a wait for a runtime ended.
+#[derive(Debug)]
+pub(crate) enum Watched<T> {
+    /// What was waited for.
+    Done(T),
+    /// The program ended; nothing more comes from it. Not to be waited for again.
+    Exited(ExitStatus),
+    /// The time was over.
+    TimedOut,
+}
+
+/// Waits for something from a runtime, while its output goes to the log.
+pub(crate) async fn watch<T>(
+    work: impl Future<Output = T>,
+    output: &mut Output,
+    log: &mut LogBuffer,
+    exit: &mut Exit,
+    inner: &Inner,
+    limit: Duration,
+) -> Watched<T> {
+    let mut work = pin!(work);
+    let mut deadline = pin!(tokio::time::sleep(limit));
+    loop {
+        // Output last, or a function that writes without end would never time out.
+        tokio::select! {
+            biased;
+            done = &mut work => return Watched::Done(done),
+            () = &mut deadline => return Watched::TimedOut,
+            status = &mut *exit => {
+                // What it said before it ended counts.
+                let last = poll_fn(|cx| Poll::Ready(match work.as_mut().poll(cx) {
+                    Poll::Ready(done) => Some(done),
+                    Poll::Pending => None,
+                })).await;
+                return last.map_or(Watched::Exited(status), Watched::Done);
+            }
+            () = output.pump(log, &*inner.clock) => {}
+        }
+    }
+}
+
+/// How the program of a runtime that has hung up ends; it is killed if it takes long.
+pub(crate) async fn last_breath(cell: &Cell, exit: &mut Exit) -> ExitStatus {
+    match tokio::time::timeout(LAST_BREATH, &mut *exit).await {
+        Ok(status) => status,
+        Err(_) => {
+            cell.detach();
+            ExitStatus::Signal(9)
+        }
+    }
+}

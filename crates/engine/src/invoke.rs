@@ -1,0 +1,218 @@
+//! One event in one environment.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lambkin_core::function::FunctionSpec;
+use lambkin_core::invoke::{Invocation, InvokeOutcome};
+use lambkin_runtime::{Answer, Event, InitPhase, PlatformEvent, Status};
+
+use crate::engine::Inner;
+use crate::environment::{Environment, InitFailure, Live, Watched, last_breath, watch};
+use crate::failure::Failure;
+
+/// What became of an event.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It was answered.
+    Answered {
+        outcome: InvokeOutcome,
+        /// Whether the environment can take another event.
+        reusable: bool,
+    },
+    /// The runtime was gone before it saw the event; another environment can take it.
+    Undelivered,
+    /// The sandbox could not be made, or was lost.
+    Lost(String),
+}
+
+/// How an invocation ended, before it is logged.
+struct Ended {
+    result: Result<Bytes, Failure>,
+    duration: Duration,
+    reusable: bool,
+}
+
+impl Environment {
+    /// Runs one event. The environment is left without a sandbox unless it is reusable.
+    pub(crate) async fn invoke(
+        &mut self,
+        inner: &Inner,
+        spec: &FunctionSpec,
+        invocation: &Invocation,
+    ) -> Verdict {
+        let begun = Instant::now();
+        // Before the first invocation the tail is kept from INIT on.
+        if self.init_duration.is_none() && self.live.is_some() || !invocation.log_tail {
+            self.log.keep_tail(invocation.log_tail);
+        }
+        let start = PlatformEvent::Start { request_id: &invocation.request_id, version: &spec.version };
+        if self.live.is_none() {
+            match self.initialise(inner, spec.timeout).await {
+                Ok(_) => {}
+                Err(InitFailure::Sandbox(reason)) => return Verdict::Lost(reason),
+                Err(InitFailure::Failure(failure)) => {
+                    let duration = begun.elapsed();
+                    self.report_init(inner, spec, duration, InitPhase::Invoke, &failure);
+                    self.platform(inner, spec, &start);
+                    let ended = Ended { result: Err(failure), duration, reusable: false };
+                    return self.conclude(inner, spec, invocation, ended);
+                }
+            }
+        }
+        self.platform(inner, spec, &start);
+        match self.run(inner, spec, invocation, begun).await {
+            Ok(ended) => self.conclude(inner, spec, invocation, ended),
+            Err(verdict) => {
+                self.end_sandbox(inner);
+                self.hand_over_log(inner);
+                verdict
+            }
+        }
+    }
+
+    /// Hands the event over and waits for its end.
+    async fn run(
+        &mut self,
+        inner: &Inner,
+        spec: &FunctionSpec,
+        invocation: &Invocation,
+        begun: Instant,
+    ) -> Result<Ended, Verdict> {
+        let Some(Live { session, output, exit }) = &mut self.live else {
+            return Err(Verdict::Lost("the sandbox was lost".to_owned()));
+        };
+        let made_trace;
+        let trace_id = match &invocation.trace_id {
+            Some(trace_id) => trace_id.as_str(),
+            None => {
+                made_trace = inner.traces.header(inner.clock.now_ms());
+                made_trace.as_str()
+            }
+        };
+        let left = spec.timeout.saturating_sub(begun.elapsed());
+        let event = Event {
+            request_id: &invocation.request_id,
+            deadline_ms: inner.clock.now_ms().saturating_add(millis(left)),
+            invoked_function_arn: &invocation.invoked_function_arn,
+            trace_id,
+            client_context: invocation.client_context.as_deref(),
+            cognito_identity: None,
+            payload: invocation.payload.clone(),
+        };
+        let watched = watch(session.invoke(event), output, &mut self.log, exit, inner, left).await;
+        let mut reusable = true;
+        let result = match watched {
+            Watched::Done(Answer::Response(payload)) => Ok(payload),
+            Watched::Done(Answer::Error { error_type, body }) => Err(Failure::Reported { error_type, body }),
+            Watched::Done(Answer::TooLarge) => Err(Failure::TooLarge),
+            Watched::TimedOut => {
+                reusable = false;
+                Err(Failure::TimedOut)
+            }
+            gone @ (Watched::Exited(_) | Watched::Done(Answer::Closed { .. })) => {
+                reusable = false;
+                let delivered = session.delivered();
+                let status = match gone {
+                    Watched::Exited(status) => status,
+                    Watched::Done(Answer::Closed { reason, .. }) if !reason.is_empty() => {
+                        tracing::warn!(
+                            function = &*spec.name,
+                            request_id = invocation.request_id,
+                            reason,
+                            "a runtime broke the rules of the runtime API"
+                        );
+                        last_breath(&self.cell, exit).await
+                    }
+                    _ => last_breath(&self.cell, exit).await,
+                };
+                if !inner.spawner.alive() {
+                    inner.counters.sandbox_failures.add();
+                    return Err(if delivered {
+                        Verdict::Lost("the sandbox was lost".to_owned())
+                    } else {
+                        Verdict::Undelivered
+                    });
+                }
+                if !delivered {
+                    return Err(Verdict::Undelivered);
+                }
+                Err(Failure::exited(status, &self.plan))
+            }
+        };
+        let duration = begun.elapsed();
+        output.drain(&mut self.log, &*inner.clock);
+        Ok(Ended { result, duration, reusable })
+    }
+
+    /// Logs the end of an invocation and makes its outcome.
+    fn conclude(
+        &mut self,
+        inner: &Inner,
+        spec: &FunctionSpec,
+        invocation: &Invocation,
+        ended: Ended,
+    ) -> Verdict {
+        let Ended { result, duration, reusable } = ended;
+        let usage = self.cell.usage();
+        if !reusable {
+            self.end_sandbox(inner);
+        }
+        self.log.flush(inner.clock.now_ms());
+        let request_id = invocation.request_id.as_str();
+        let failure = result.as_ref().err();
+        if let Some(event) = failure.and_then(|failure| failure.log_event(request_id, spec.timeout)) {
+            self.platform(inner, spec, &event);
+        }
+        let status = failure.map_or(Status::Success, Failure::status);
+        // The timeout is the timeout, however late the timer.
+        let duration = if status == Status::Timeout { spec.timeout } else { duration };
+        let produced_bytes = result.as_ref().map_or(0, Bytes::len);
+        self.platform(inner, spec, &PlatformEvent::End { request_id });
+        self.platform(
+            inner,
+            spec,
+            &PlatformEvent::RuntimeDone { request_id, duration, produced_bytes, status },
+        );
+        let init_duration = self.init_duration.take();
+        self.platform(
+            inner,
+            spec,
+            &PlatformEvent::Report {
+                request_id,
+                duration,
+                init_duration,
+                memory_mb: spec.memory_mb,
+                max_memory_used_mb: usage.max_memory_bytes.div_ceil(1024 * 1024),
+                status,
+                reported: matches!(failure, Some(Failure::Reported { .. })) && self.live.is_some(),
+            },
+        );
+        let log_tail = self.log.take_tail().filter(|_| invocation.log_tail);
+        self.hand_over_log(inner);
+
+        inner.counters.invocations.add();
+        if status == Status::Timeout {
+            inner.counters.timeouts.add();
+        }
+        let executed_version = spec.version.clone();
+        let outcome = match result {
+            Ok(payload) => InvokeOutcome { payload, function_error: None, log_tail, executed_version },
+            Err(failure) => {
+                inner.counters.function_errors.add();
+                InvokeOutcome {
+                    payload: failure.document(request_id, spec.timeout),
+                    function_error: Some("Unhandled"),
+                    log_tail,
+                    executed_version,
+                }
+            }
+        };
+        Verdict::Answered { outcome, reusable }
+    }
+}
+
+/// Whole milliseconds.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,309 @@
+//! From a function version and its runtime to the sandbox that runs it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use lambkin_core::function::FunctionSpec;
+use lambkin_sandbox::{BindMount, SandboxSpec};
+
+use crate::layout::{Layout, bind};
+use crate::runtimes::{Interpreter, Runtime, RuntimeKind};
+use crate::variables::{RUNTIME_API_PORT, variables};
+
+/// Most processes and threads of an environment (AWS quota).
+const PIDS_MAX: u32 = 1024;
+/// Most open files of a process (AWS quota).
+const OPEN_FILES_MAX: u64 = 1024;
+/// CPU period in microseconds; quotas count in it.
+const CPU_PERIOD_US: u64 = 20_000;
+/// Least CPU quota that Linux takes.
+const CPU_QUOTA_MIN_US: u64 = 1_000;
+/// Memory that comes with one whole CPU.
+const MEMORY_MB_PER_CPU: u64 = 1_769;
+
+/// How the environments of one function version are started.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) runtime: Arc<Runtime>,
+    /// Everything but the identity and the log stream's name; or why there is nothing to run, the message
+    /// of a `Runtime.InvalidEntrypoint`.
+    template: Result<SandboxSpec, String>,
+    /// The program as error messages name it.
+    pub(crate) program: String,
+    /// Set by AWS_LAMBDA_EXEC_WRAPPER.
+    pub(crate) wrapped: bool,
+    /// CPU time per 20 ms after INIT, in microseconds; `None` for all of the host's CPUs.
+    pub(crate) cpu_quota_us: Option<u32>,
+}
+
+/// How a runtime speaks with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    /// The private channel.
+    Channel,
+    /// The Runtime API over HTTP.
+    Http,
+}
+
+impl Plan {
+    pub(crate) fn new(spec: &FunctionSpec, runtime: Arc<Runtime>, layout: &Layout, cpus: u32) -> Self {
+        let mut binds = layout.binds.clone();
+        let mut overlays = Vec::new();
+        let local = bind(&layout.empty, "/usr/local");
+        let (command, transport) = match &runtime.kind {
+            RuntimeKind::Python { interpreter, bootstrap } => {
+                let program = place(interpreter, local, &mut binds);
+                binds.push(bind(bootstrap, "/var/runtime"));
+                (Ok(vec![program, "/var/runtime/bootstrap.py".to_owned()]), Transport::Channel)
+            }
+            RuntimeKind::Custom => {
+                binds.push(local);
+                (custom_program(spec).map(|program| vec![program]), Transport::Http)
+            }
+        };
+        binds.push(bind(&spec.code, "/var/task"));
+        if !spec.layers.is_empty() {
+            overlays.push(("/opt".to_owned(), spec.layers.clone()));
+        }
+        let environment = variables(spec, &runtime);
+        let wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER").filter(|path| !path.is_empty());
+        let wrapped = transport == Transport::Channel && wrapper.is_some();
+        let command = command.map(|mut command| {
+            if let (true, Some(wrapper)) = (wrapped, wrapper) {
+                command.insert(0, wrapper.clone());
+            }
+            command
+        });
+        let template = command.map(|command| SandboxSpec {
+            id: String::new(),
+            command,
+            environment: environment.into_iter().collect(),
+            working_dir: "/var/task".to_owned(),
+            binds,
+            symlinks: layout.symlinks.clone(),
+            files: layout.files.clone(),
+            overlays,
+            memory_bytes: mebibytes(spec.memory_mb),
+            tmp_bytes: mebibytes(spec.ephemeral_storage_mb),
+            pids_max: PIDS_MAX,
+            open_files_max: OPEN_FILES_MAX,
+            cpu_quota_us: None,
+            listen_ports: match transport {
+                Transport::Channel => Vec::new(),
+                Transport::Http => vec![RUNTIME_API_PORT],
+            },
+            channel: transport == Transport::Channel,
+        });
+        let program = template.as_ref().ok().and_then(|template| template.command.first()).cloned();
+        let cpu_quota_us = cpu_quota_us(spec.memory_mb, cpus);
+        Self { runtime, template, program: program.unwrap_or_default(), wrapped, cpu_quota_us }
+    }
+
+    /// The sandbox of one environment, or why there is nothing to run.
+    pub(crate) fn sandbox(&self, id: String, log_stream: &str) -> Result<SandboxSpec, String> {
+        let mut spec = self.template.clone()?;
+        spec.id = id;
+        spec.environment.push(("AWS_LAMBDA_LOG_STREAM_NAME".to_owned(), log_stream.to_owned()));
+        Ok(spec)
+    }
+}
+
+/// Makes an interpreter visible and tells its path inside. One that does not live under `/usr` is bound at
+/// `/var/lang`, where AWS has its own. `/usr/local` is only shown where the interpreter lives there.
+fn place(interpreter: &Interpreter, cover_local: BindMount, binds: &mut Vec<BindMount>) -> String {
+    let program = interpreter.prefix.join(&interpreter.program);
+    if !program.starts_with("/usr/local") {
+        binds.push(cover_local);
+    }
+    if program.starts_with("/usr") {
+        return program.to_string_lossy().into_owned();
+    }
+    binds.push(bind(&interpreter.prefix, "/var/lang"));
+    format!("/var/lang/{}", interpreter.program.display())
+}
+
+/// The program of a custom runtime: `bootstrap` in the code, then in the layers; of `go1.x` the handler
+/// comes first.
+fn custom_program(spec: &FunctionSpec) -> Result<String, String> {
+    let handler = Path::new(&spec.handler);
+    let usable = spec.runtime == "go1.x"
+        && !spec.handler.is_empty()
+        && handler.components().all(|part| matches!(part, Component::Normal(_)));
+    let in_code = usable.then(|| handler.to_owned()).into_iter().chain([PathBuf::from("bootstrap")]);
+    let in_code = in_code.map(|name| (spec.code.join(&name), Path::new("/var/task").join(name)));
+    let in_layers = spec.layers.iter().rev().map(|layer| (layer.join("bootstrap"), "/opt/bootstrap".into()));
+    let candidate = in_code.chain(in_layers).find(|(host, _)| host.symlink_metadata().is_ok());
+    let Some((host, inside)) = candidate else {
+        return Err("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned());
+    };
+    // A link may lead to a file that is only there inside the sandbox.
+    let executable = match host.metadata() {
+        Ok(metadata) => metadata.is_file() && metadata.permissions().mode() & 0o111 != 0,
+        Err(_) => true,
+    };
+    if executable {
+        Ok(inside.to_string_lossy().into_owned())
+    } else {
+        Err(format!("fork/exec {}: permission denied", inside.display()))
+    }
+}
+
+fn mebibytes(count: u32) -> u64 {
+    u64::from(count) * 1024 * 1024
+}
+
+/// A function's share of the CPU in microseconds per period; `None` if that is all of the host's.
+fn cpu_quota_us(memory_mb: u32, cpus: u32) -> Option<u32> {
+    let quota = (CPU_PERIOD_US * u64::from(memory_mb) / MEMORY_MB_PER_CPU).max(CPU_QUOTA_MIN_US);
+    (quota < CPU_PERIOD_US * u64::from(cpus)).then(|| u32::try_from(quota).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+
+    use super::*;
+    use crate::testing::spec;
+
+    fn layout() -> Layout {
+        Layout { binds: Vec::new(), symlinks: Vec::new(), files: Vec::new(), empty: "/empty".into() }
+    }
+
+    fn runtime(kind: RuntimeKind) -> Arc<Runtime> {
+        Arc::new(Runtime { description: "x".into(), kind })
+    }
+
+    fn python(prefix: &str) -> Arc<Runtime> {
+        let interpreter =
+            Interpreter { version: "3.12.1".into(), prefix: prefix.into(), program: "bin/python3.12".into() };
+        runtime(RuntimeKind::Python { interpreter, bootstrap: "/data/python".into() })
+    }
+
+    fn template(plan: &Plan) -> &SandboxSpec {
+        plan.template.as_ref().unwrap()
+    }
+
+    fn source<'a>(plan: &'a Plan, target: &str) -> Option<&'a Path> {
+        template(plan).binds.iter().rfind(|bind| bind.target == target).map(|bind| bind.source.as_path())
+    }
+
+    #[test]
+    fn pythons_keep_their_place_under_usr_and_are_bound_elsewhere() {
+        let spec = spec("python3.12", Path::new("/code"));
+        for (prefix, program, local, lang) in [
+            ("/usr", "/usr/bin/python3.12", Some("/empty"), None),
+            ("/usr/local", "/usr/local/bin/python3.12", None, None),
+            (
+                "/root/.pyenv/versions/3.12.1",
+                "/var/lang/bin/python3.12",
+                Some("/empty"),
+                Some("/root/.pyenv/versions/3.12.1"),
+            ),
+        ] {
+            let plan = Plan::new(&spec, python(prefix), &layout(), 2);
+            assert_eq!(template(&plan).command, [program, "/var/runtime/bootstrap.py"]);
+            assert_eq!(source(&plan, "/usr/local"), local.map(Path::new));
+            assert_eq!(source(&plan, "/var/lang"), lang.map(Path::new));
+            assert_eq!(source(&plan, "/var/task"), Some(Path::new("/code")));
+            assert!(template(&plan).channel && template(&plan).listen_ports.is_empty());
+        }
+    }
+
+    #[test]
+    fn wrappers_are_for_managed_runtimes() {
+        let code = tempfile::tempdir().unwrap();
+        let mut spec = spec("python3.12", code.path());
+        spec.environment.insert("AWS_LAMBDA_EXEC_WRAPPER".into(), "/opt/wrap".into());
+        let plan = Plan::new(&spec, python("/usr"), &layout(), 2);
+        assert_eq!(
+            template(&plan).command,
+            ["/opt/wrap", "/usr/bin/python3.12", "/var/runtime/bootstrap.py"]
+        );
+        assert!(plan.wrapped);
+        fs::write(code.path().join("bootstrap"), "").unwrap();
+        fs::set_permissions(code.path().join("bootstrap"), Permissions::from_mode(0o755)).unwrap();
+        let plan = Plan::new(&spec, runtime(RuntimeKind::Custom), &layout(), 2);
+        assert_eq!(template(&plan).command, ["/var/task/bootstrap"]);
+        assert!(!plan.wrapped);
+        assert_eq!(template(&plan).listen_ports, [9001]);
+    }
+
+    #[test]
+    fn custom_runtimes_are_looked_for_in_awss_order() {
+        let (code, layer) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut spec = spec("go1.x", code.path());
+        spec.handler = "main".into();
+        spec.layers = vec![layer.path().into()];
+        let program = |spec: &FunctionSpec| {
+            let plan = Plan::new(spec, runtime(RuntimeKind::Custom), &layout(), 2);
+            plan.template.map(|_| plan.program)
+        };
+        assert_eq!(
+            program(&spec).unwrap_err(),
+            "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
+        );
+        let executable = |path: PathBuf, mode| {
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        };
+        executable(layer.path().join("bootstrap"), 0o755);
+        assert_eq!(program(&spec).unwrap(), "/opt/bootstrap");
+        executable(code.path().join("bootstrap"), 0o644);
+        assert_eq!(program(&spec).unwrap_err(), "fork/exec /var/task/bootstrap: permission denied");
+        executable(code.path().join("bootstrap"), 0o755);
+        assert_eq!(program(&spec).unwrap(), "/var/task/bootstrap");
+        executable(code.path().join("main"), 0o755);
+        assert_eq!(program(&spec).unwrap(), "/var/task/main");
+        spec.runtime = "provided.al2023".into();
+        assert_eq!(program(&spec).unwrap(), "/var/task/bootstrap");
+        spec.runtime = "go1.x".into();
+        spec.handler = "../main".into();
+        assert_eq!(program(&spec).unwrap(), "/var/task/bootstrap");
+    }
+
+    #[test]
+    fn functions_cannot_replace_reserved_variables() {
+        let mut spec = spec("python3.12", Path::new("/code"));
+        spec.environment = [("_HANDLER", "evil"), ("PATH", "/mine"), ("MINE", "1"), ("AWS_REGION", "x")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        spec.application_log_level = "WARN".into();
+        let plan = Plan::new(&spec, python("/usr"), &layout(), 2);
+        let sandbox = plan.sandbox("id".into(), "stream").unwrap();
+        let value = |name: &str| {
+            let mut values = sandbox.environment.iter().filter(|(key, _)| key == name);
+            let value = values.next().map(|(_, value)| value.as_str());
+            assert!(values.next().is_none(), "{name} twice");
+            value
+        };
+        for (name, expected) in [
+            ("_HANDLER", "app.handler"),
+            ("PATH", "/mine"),
+            ("MINE", "1"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", "stream"),
+            ("AWS_LAMBDA_LOG_LEVEL", "WARN"),
+            ("AWS_EXECUTION_ENV", "AWS_Lambda_python3.12"),
+            ("PYTHONPATH", "/var/runtime"),
+            ("TZ", ":UTC"),
+        ] {
+            assert_eq!(value(name), Some(expected), "{name}");
+        }
+        assert_eq!(sandbox.id, "id");
+        spec.runtime = "provided.al2023".into();
+        let custom = variables(&spec, &runtime(RuntimeKind::Custom));
+        assert!(!custom.contains_key("AWS_EXECUTION_ENV") && !custom.contains_key("PYTHONPATH"));
+    }
+
+    #[test]
+    fn cpu_follows_memory() {
+        assert_eq!(cpu_quota_us(128, 2), Some(1_447));
+        assert_eq!(cpu_quota_us(64, 2), Some(1_000));
+        assert_eq!(cpu_quota_us(1_769, 2), Some(20_000));
+        assert_eq!(cpu_quota_us(1_769, 1), None);
+        assert_eq!(cpu_quota_us(10_240, 2), None);
+        assert_eq!(cpu_quota_us(10_240, 8), Some(115_771));
+    }
+}

@@ -1,0 +1,184 @@
+//! Which runtimes this host can run, and from where. A runtime is never replaced by another one.
+
+mod python;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(crate) use python::Interpreter;
+use python::SearchPath;
+
+const PYTHON_BOOTSTRAP: &str = include_str!("../../../bootstraps/python/bootstrap.py");
+
+/// A runtime that can be run.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    /// What runs, as INIT_START shows it, e.g. `python:3.12.1 (host /root/.pyenv/versions/3.12.1)`.
+    pub(crate) description: String,
+    pub(crate) kind: RuntimeKind,
+}
+
+/// How a runtime is started.
+#[derive(Debug)]
+pub(crate) enum RuntimeKind {
+    /// Lambkin's bootstrap in an interpreter of the host, on the private channel.
+    Python {
+        interpreter: Interpreter,
+        /// Folder with `bootstrap.py`.
+        bootstrap: PathBuf,
+    },
+    /// The function's own program, on the Runtime API over HTTP.
+    Custom,
+}
+
+/// The runtimes of this host. Those found are remembered, those missing are looked for each time.
+#[derive(Debug)]
+pub(crate) struct Runtimes {
+    python_bootstrap: PathBuf,
+    search: SearchPath,
+    found: Mutex<HashMap<String, Arc<Runtime>>>,
+}
+
+impl Runtimes {
+    /// Writes the bootstraps' files into `folder`.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn new(folder: &Path) -> io::Result<Self> {
+        let python_bootstrap = folder.join("python");
+        fs::create_dir_all(&python_bootstrap)?;
+        write_if_changed(&python_bootstrap.join("bootstrap.py"), PYTHON_BOOTSTRAP)?;
+        Ok(Self { python_bootstrap, search: SearchPath::of_process(), found: Mutex::default() })
+    }
+
+    /// A runtime that was found before.
+    pub(crate) fn known(&self, identifier: &str) -> Option<Arc<Runtime>> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get(identifier).cloned()
+    }
+
+    /// The runtime of this identifier, or why there is none and what to do about it. Blocks: it may run
+    /// interpreters to learn their version.
+    pub(crate) fn resolve(&self, identifier: &str) -> Result<Arc<Runtime>, String> {
+        if let Some(known) = self.known(identifier) {
+            return Ok(known);
+        }
+        let runtime = match identifier {
+            "provided" | "provided.al2" | "provided.al2023" | "go1.x" => {
+                Runtime { description: format!("{identifier} (host)"), kind: RuntimeKind::Custom }
+            }
+            _ => match python_minor(identifier) {
+                Some(minor) => self.python(identifier, minor)?,
+                None => return Err(unsupported(identifier)),
+            },
+        };
+        let runtime = Arc::new(runtime);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(found.entry(identifier.to_owned()).or_insert(runtime)))
+    }
+
+    fn python(&self, identifier: &str, minor: u32) -> Result<Runtime, String> {
+        let interpreter = self.search.find(minor).ok_or_else(|| {
+            format!(
+                "runtime {identifier} is not available on this host: no {identifier} executable was found in \
+                 /usr/bin, /usr/local/bin, PATH, pyenv's or uv's versions; install one, for example with \
+                 `pyenv install 3.{minor}` or `uv python install 3.{minor}`"
+            )
+        })?;
+        Ok(Runtime {
+            description: format!("python:{} (host {})", interpreter.version, interpreter.prefix.display()),
+            kind: RuntimeKind::Python { interpreter, bootstrap: self.python_bootstrap.clone() },
+        })
+    }
+}
+
+/// The minor version of a supported `python3.X`.
+fn python_minor(identifier: &str) -> Option<u32> {
+    let minor = identifier.strip_prefix("python3.")?;
+    let number = minor.parse().ok().filter(|minor: &u32| (8..=14).contains(minor))?;
+    (minor == number.to_string()).then_some(number)
+}
+
+fn unsupported(identifier: &str) -> String {
+    format!(
+        "runtime {identifier} is not supported by this release; it runs python3.8 to python3.14, \
+         provided.al2023, provided.al2, provided and go1.x"
+    )
+}
+
+fn write_if_changed(path: &Path, content: &str) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|present| present == content.as_bytes()) {
+        return Ok(());
+    }
+    // Sandboxes that run the old file keep it: the new one takes its name.
+    let new = path.with_extension("new");
+    fs::write(&new, content)?;
+    fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtimes() -> (tempfile::TempDir, Runtimes) {
+        let folder = tempfile::tempdir().unwrap();
+        let runtimes = Runtimes::new(folder.path()).unwrap();
+        (folder, runtimes)
+    }
+
+    #[test]
+    fn bootstraps_are_written_once() {
+        let (folder, _) = runtimes();
+        let file = folder.path().join("python/bootstrap.py");
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), PYTHON_BOOTSTRAP);
+        Runtimes::new(folder.path()).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);
+        fs::write(&file, "old").unwrap();
+        Runtimes::new(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), PYTHON_BOOTSTRAP);
+    }
+
+    #[test]
+    fn custom_runtimes_are_always_there() {
+        let (_folder, runtimes) = runtimes();
+        for identifier in ["provided.al2023", "provided.al2", "go1.x"] {
+            assert!(matches!(runtimes.resolve(identifier).unwrap().kind, RuntimeKind::Custom));
+            assert!(runtimes.known(identifier).is_some());
+        }
+    }
+
+    #[test]
+    fn others_are_refused_in_a_sentence() {
+        let (_folder, runtimes) = runtimes();
+        for identifier in ["nodejs20.x", "python3.7", "python3.15", "python3.012", "python", "java21", ""] {
+            let reason = runtimes.resolve(identifier).unwrap_err();
+            assert!(reason.contains("not supported by this release"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn pythons_of_the_host_have_exactly_the_version_asked_for() {
+        let (_folder, runtimes) = runtimes();
+        let mut found = 0;
+        for minor in 8..=14 {
+            match runtimes.resolve(&format!("python3.{minor}")) {
+                Ok(runtime) => {
+                    found += 1;
+                    let RuntimeKind::Python { interpreter, .. } = &runtime.kind else {
+                        panic!("{runtime:?}")
+                    };
+                    assert!(interpreter.version.starts_with(&format!("3.{minor}.")), "{runtime:?}");
+                    assert!(runtime.description.starts_with(&format!("python:3.{minor}.")));
+                }
+                Err(reason) => assert!(reason.contains(&format!("uv python install 3.{minor}")), "{reason}"),
+            }
+        }
+        if found == 0 {
+            eprintln!("no Python on this host: only the refusal was tested");
+        }
+    }
+}

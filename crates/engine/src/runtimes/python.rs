@@ -1,0 +1,152 @@
+//! Python interpreters of the host.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Prints the version and the prefix, one a line.
+const QUESTION: &str = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.base_prefix)";
+
+/// A Python interpreter on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Interpreter {
+    /// Full version, e.g. `3.12.1`.
+    pub(crate) version: String,
+    /// Where it is installed.
+    pub(crate) prefix: PathBuf,
+    /// The program, relative to the prefix, e.g. `bin/python3.12`.
+    pub(crate) program: PathBuf,
+}
+
+/// Where interpreters are looked for, in this order.
+#[derive(Debug)]
+pub(crate) struct SearchPath {
+    /// Folders with `python3.X` in them.
+    folders: Vec<PathBuf>,
+    /// Folders with one installation each, e.g. pyenv's `versions`.
+    collections: Vec<PathBuf>,
+}
+
+impl SearchPath {
+    /// `/usr/bin`, `/usr/local/bin`, the process's `PATH`, pyenv's and uv's versions.
+    pub(crate) fn of_process() -> Self {
+        let mut folders: Vec<PathBuf> = vec!["/usr/bin".into(), "/usr/local/bin".into()];
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        for folder in std::env::split_paths(&path).filter(|folder| folder.is_absolute()) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let in_home = |path: &str| home.as_ref().map(|home| home.join(path));
+        let pyenv = std::env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(|| in_home(".pyenv"));
+        let uv = std::env::var_os("UV_PYTHON_INSTALL_DIR")
+            .map(PathBuf::from)
+            .or_else(|| in_home(".local/share/uv/python"));
+        let collections = pyenv.map(|root| root.join("versions")).into_iter().chain(uv).collect();
+        Self { folders, collections }
+    }
+
+    /// The first interpreter that is exactly Python 3.`minor`.
+    pub(crate) fn find(&self, minor: u32) -> Option<Interpreter> {
+        let name = format!("python3.{minor}");
+        let in_folders = self.folders.iter().map(|folder| folder.join(&name));
+        let in_collections = self.collections.iter().flat_map(|collection| {
+            let mut installations: Vec<(u64, PathBuf)> = fs::read_dir(collection)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter_map(|entry| Some((patch_version(&entry.file_name(), minor)?, entry.path())))
+                .collect();
+            // The newest patch version first.
+            installations.sort_by(|one, other| other.cmp(one));
+            installations.into_iter().map(|(_, path)| path.join("bin").join(&name)).collect::<Vec<_>>()
+        });
+        in_folders.chain(in_collections).find_map(|program| probe(&program, minor))
+    }
+}
+
+/// The patch version in an installation's folder name: `3.12.1`, `cpython-3.12.1-linux-x86_64-gnu`.
+fn patch_version(folder: &OsString, minor: u32) -> Option<u64> {
+    let name = folder.to_str()?;
+    let version = name.strip_prefix("cpython-").unwrap_or(name).split('-').next()?;
+    version.strip_prefix(&format!("3.{minor}."))?.parse().ok()
+}
+
+/// Asks a program what it is; `None` unless it is Python 3.`minor`.
+fn probe(program: &Path, minor: u32) -> Option<Interpreter> {
+    let program = fs::canonicalize(program).ok()?;
+    // pyenv's and others' shims are scripts that pick some version.
+    let mut magic = [0; 4];
+    File::open(&program).ok()?.read_exact(&mut magic).ok()?;
+    if &magic != b"\x7fELF" {
+        return None;
+    }
+    let output = Command::new(&program)
+        .args(["-I", "-S", "-c", QUESTION])
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let answer = String::from_utf8(output.stdout).ok()?;
+    let (version, prefix) = answer.trim_end().split_once('\n')?;
+    let prefix = fs::canonicalize(prefix).ok()?;
+    let relative = program.strip_prefix(&prefix).ok()?.to_owned();
+    version.starts_with(&format!("3.{minor}.")).then(|| Interpreter {
+        version: version.to_owned(),
+        prefix,
+        program: relative,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn folder_names_of_pyenv_and_uv() {
+        for (name, minor, patch) in [
+            ("3.12.1", 12, Some(1)),
+            ("3.12.10", 12, Some(10)),
+            ("3.1.2", 12, None),
+            ("cpython-3.9.18-linux-x86_64-gnu", 9, Some(18)),
+            ("pypy3.10-7.3.12", 10, None),
+            ("3.13.0t", 13, None),
+        ] {
+            assert_eq!(patch_version(&name.into(), minor), patch, "{name}");
+        }
+    }
+
+    #[test]
+    fn scripts_are_not_interpreters() {
+        let folder = tempfile::tempdir().unwrap();
+        let shim = folder.path().join("python3.12");
+        fs::write(&shim, "#!/bin/sh\necho 3.12.1\necho /usr\n").unwrap();
+        fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(probe(&shim, 12), None);
+        let search = SearchPath { folders: vec![folder.path().into()], collections: vec!["/nowhere".into()] };
+        assert_eq!(search.find(12), None);
+    }
+
+    #[test]
+    fn another_version_under_the_name_is_refused() {
+        let search = SearchPath::of_process();
+        let Some(found) = (8..=14).find_map(|minor| Some((minor, search.find(minor)?))) else {
+            eprintln!("skipped: no Python on this host");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let other = found.0 + 1;
+        let link = folder.path().join(format!("python3.{other}"));
+        std::os::unix::fs::symlink(found.1.prefix.join(&found.1.program), link).unwrap();
+        let lying = SearchPath { folders: vec![folder.path().into()], collections: Vec::new() };
+        assert_eq!(lying.find(other), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! Who gets which environment: idle ones first, new ones while there is room, a fair queue beyond it.
+
+use std::sync::Arc;
+
+use lambkin_core::invoke::InvokeError;
+
+use crate::cell::{Cell, Waking};
+use crate::engine::Inner;
+use crate::environment::Environment;
+use crate::plan::Plan;
+use crate::pool::{Need, Place, Pool, Ticket};
+
+/// Value of `TooManyRequestsException.Reason` for want of concurrency or room.
+pub(crate) const CONCURRENCY: &str = "ConcurrentInvocationLimitExceeded";
+
+impl Inner {
+    /// An environment of `pool`, in use from then on: an idle one at once, else one that is let go or
+    /// started meanwhile.
+    pub(crate) async fn acquire(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<Box<Environment>, InvokeError> {
+        if let Some(environment) = self.wake_idle(pool) {
+            return Ok(environment);
+        }
+        let Ticket { number, mut grant } = pool.wait();
+        self.serve(pool, false);
+        loop {
+            tokio::select! {
+                biased;
+                granted = &mut grant => {
+                    return granted.unwrap_or(Err(InvokeError::ShuttingDown));
+                }
+                () = tokio::time::sleep(self.config.queue_wait) => {
+                    if pool.give_up(number) {
+                        self.counters.throttles.add();
+                        self.serve_queued();
+                        return Err(InvokeError::Throttled { reason: CONCURRENCY });
+                    }
+                }
+            }
+        }
+    }
+
+    /// An idle environment of the pool, thawed.
+    fn wake_idle(&self, pool: &Pool) -> Option<Box<Environment>> {
+        loop {
+            let environment = pool.take_idle()?;
+            match environment.cell.wake() {
+                Waking::Awake => return Some(environment),
+                Waking::Dead => {
+                    pool.lost();
+                    environment.close(self);
+                }
+                Waking::NoRoom => {
+                    if let Some(surplus) = pool.put_back(environment) {
+                        surplus.close(self);
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Gets environments for those who wait in `pool`, as far as there is room. Where pools queue for room
+    /// only the first of them, `at_head`, may take any; others join the queue. Answers whether all are
+    /// served.
+    fn serve(self: &Arc<Self>, pool: &Arc<Pool>, at_head: bool) -> bool {
+        loop {
+            if !pool.is_waited_for() {
+                return true;
+            }
+            if let Some(environment) = self.wake_idle(pool) {
+                self.place(pool, environment, false);
+                continue;
+            }
+            if pool.need() == Need::Nothing {
+                return true;
+            }
+            if self.is_closing() {
+                pool.not_started();
+                pool.refuse_all(&InvokeError::ShuttingDown);
+                return true;
+            }
+            if !at_head && self.host.queued_besides(pool) > 0 {
+                pool.not_started();
+                self.host.enqueue(pool);
+                return false;
+            }
+            if let Some(charge) = self.host.charge(pool.nominal()) {
+                let cell = Arc::new(Cell::new(charge));
+                self.counters.cold_starts.add();
+                tokio::spawn(start(Arc::clone(self), Arc::clone(pool), cell));
+                continue;
+            }
+            pool.not_started();
+            if self.evict_one() {
+                continue;
+            }
+            if at_head {
+                return false;
+            }
+            self.host.enqueue(pool);
+            // An environment may have become idle after the look at them and before the queue was seen.
+            if !self.evict_one() {
+                return false;
+            }
+        }
+    }
+
+    /// Serves those who queue for room, in order, until it is used up.
+    pub(crate) fn serve_queued(self: &Arc<Self>) {
+        while let Some(pool) = self.host.dequeue() {
+            if self.serve(&pool, true) {
+                continue;
+            }
+            self.host.requeue(pool);
+            // As in `serve`: look again now that the queue is seen.
+            if !self.evict_one() {
+                return;
+            }
+        }
+    }
+
+    /// Lets an environment go after use.
+    pub(crate) fn release(self: &Arc<Self>, pool: &Arc<Pool>, mut environment: Box<Environment>) {
+        environment.idle_since = self.clock.now();
+        let give_up = self.is_closing() || self.owes_room(pool);
+        let granted = self.place(pool, environment, give_up);
+        if !granted && self.host.queued() > 0 {
+            self.serve_queued();
+        }
+    }
+
+    /// Gives an environment to the first who waits in the pool, or leaves it there, or ends it. Whether
+    /// it was given.
+    fn place(&self, pool: &Pool, environment: Box<Environment>, give_up: bool) -> bool {
+        match pool.release(environment, give_up) {
+            Place::Granted => true,
+            Place::Kept { unattended } => {
+                if let Some(cell) = unattended {
+                    self.freezer.add(&cell);
+                }
+                false
+            }
+            Place::Surplus(environment) => {
+                environment.close(self);
+                false
+            }
+        }
+    }
+
+    /// Whether `pool` is to give up an environment because others queue for room and it holds more than
+    /// an equal share.
+    fn owes_room(&self, pool: &Arc<Pool>) -> bool {
+        let others = self.host.queued_besides(pool) as u64;
+        others > 0 && pool.holds() > self.host.memory_limit() / (others + 1)
+    }
+
+    /// An environment in use is gone, closed already.
+    pub(crate) fn gone(self: &Arc<Self>, pool: &Arc<Pool>) {
+        pool.lost();
+        self.serve(pool, false);
+        self.serve_queued();
+    }
+
+    /// Ends the environment that has been idle longest anywhere; `false` if none is idle.
+    fn evict_one(&self) -> bool {
+        let oldest = |pool: Arc<Pool>| Some((pool.oldest_idle()?, pool));
+        let pools = self.registry.pools();
+        let Some((_, pool)) = pools.into_iter().filter_map(oldest).min_by_key(|(since, _)| *since) else {
+            return false;
+        };
+        if let Some(environment) = pool.take_oldest() {
+            environment.close(self);
+            self.counters.evicted.add();
+        }
+        // Taken by someone else in between, it is in use and will be let go.
+        true
+    }
+
+    /// The plan by which the pool's environments are made.
+    async fn plan(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<Arc<Plan>, InvokeError> {
+        if let Some(plan) = pool.plan() {
+            return Ok(plan);
+        }
+        let (inner, spec) = (Arc::clone(self), Arc::clone(&pool.spec));
+        let made = tokio::task::spawn_blocking(move || {
+            let runtime = inner.runtimes.resolve(&spec.runtime).map_err(InvokeError::InvalidRuntime)?;
+            Ok(Arc::new(Plan::new(&spec, runtime, &inner.layout, inner.cpus)))
+        });
+        let plan = made.await.map_err(|_| InvokeError::ShuttingDown)??;
+        pool.set_plan(&plan);
+        Ok(plan)
+    }
+}
+
+/// Starts an environment for those who wait in the pool.
+async fn start(inner: Arc<Inner>, pool: Arc<Pool>, cell: Arc<Cell>) {
+    inner.watch_over(&cell);
+    let made = match inner.plan(&pool).await {
+        Ok(plan) => {
+            let mut environment = Box::new(Environment::new(&inner, &pool.spec, plan, cell));
+            match environment.start(&inner, &pool.spec).await {
+                Ok(()) => Ok(environment),
+                Err(reason) => {
+                    environment.close(&inner);
+                    Err(InvokeError::Sandbox(reason))
+                }
+            }
+        }
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(environment) => {
+            pool.started();
+            inner.release(&pool, environment);
+        }
+        Err(error) => {
+            pool.not_started();
+            pool.refuse_one(if inner.is_closing() { InvokeError::ShuttingDown } else { error });
+            inner.serve_queued();
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Counters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A snapshot of an engine's counters. Totals count from the engine's start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Invocations that were answered, function errors included.
+    pub invocations: u64,
+    /// Of these, function errors.
+    pub function_errors: u64,
+    /// Of these, timeouts.
+    pub timeouts: u64,
+    /// Invocations refused for want of concurrency or room.
+    pub throttles: u64,
+    /// Environments started.
+    pub cold_starts: u64,
+    /// INIT phases that failed.
+    pub init_failures: u64,
+    /// Sandboxes that could not be made, or were lost with their spawner.
+    pub sandbox_failures: u64,
+    /// Idle environments ended because of their age.
+    pub reaped: u64,
+    /// Idle environments ended to make room for others.
+    pub evicted: u64,
+    /// Environments frozen.
+    pub freezes: u64,
+    /// Environments now, in any state.
+    pub environments: u64,
+    /// Of these, idle ones.
+    pub idle_environments: u64,
+    /// Invocations now, waiting or running.
+    pub in_flight: u64,
+    /// Memory that environments count with now, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// The counters themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) invocations: Counter,
+    pub(crate) function_errors: Counter,
+    pub(crate) timeouts: Counter,
+    pub(crate) throttles: Counter,
+    pub(crate) cold_starts: Counter,
+    pub(crate) init_failures: Counter,
+    pub(crate) sandbox_failures: Counter,
+    pub(crate) reaped: Counter,
+    pub(crate) evicted: Counter,
+    pub(crate) freezes: Counter,
+}
+
+/// A counter that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
