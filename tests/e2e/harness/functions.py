@@ -29,6 +29,8 @@ def zip_of(files):
 
 def runtimes():
     """The runtimes that `lambkin doctor` lists as available."""
+    if not LAMBKIN.exists():
+        return []
     output = subprocess.run([LAMBKIN, "doctor"], capture_output=True, text=True).stdout
     section = output.partition("\nRuntimes\n")[2]
     return re.findall(r"^\s+ok\s+(\S+)", section.partition("\n\n")[0], re.M)
