@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool answers on stdout")]
 
 mod codegen;
+mod deps;
 
 use std::path::{Path, PathBuf};
 
@@ -27,12 +28,15 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Check that the workspace's crates depend on each other only as the design says.
+    CheckDeps,
 }
 
 fn main() -> Result<()> {
     let root = workspace_root()?;
     match Arguments::parse().command {
         Chore::Codegen { botocore, check } => codegen::run(&root, botocore.as_deref(), check),
+        Chore::CheckDeps => deps::run(&root),
     }
 }
 

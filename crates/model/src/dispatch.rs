@@ -68,3 +68,100 @@ fn render<O: Serialize + Raw>(mut output: O) -> Result<Output, AwsError> {
 fn serialization(error: serde_json::Error) -> AwsError {
     AwsError::new("SerializationException", 400, error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::handler::{Caller, RequestContext, ServiceHandler};
+    use crate::lambda::{self, InvocationRequest, InvocationResponse, Lambda};
+    use crate::sts::{self, GetCallerIdentityRequest, GetCallerIdentityResponse, Sts};
+
+    struct Echo;
+
+    impl Lambda for Echo {
+        async fn invoke(
+            &self,
+            _context: &RequestContext,
+            input: InvocationRequest,
+        ) -> Result<InvocationResponse, AwsError> {
+            if input.function_name.as_deref() != Some("echo") {
+                return Err(lambda::errors::resource_not_found_exception("Function not found"));
+            }
+            Ok(InvocationResponse {
+                status_code: Some(200),
+                executed_version: input.qualifier,
+                payload: input.payload,
+                ..InvocationResponse::default()
+            })
+        }
+    }
+
+    impl Sts for Echo {
+        async fn get_caller_identity(
+            &self,
+            context: &RequestContext,
+            _input: GetCallerIdentityRequest,
+        ) -> Result<GetCallerIdentityResponse, AwsError> {
+            Ok(GetCallerIdentityResponse {
+                account: Some(context.caller.account.to_string()),
+                ..GetCallerIdentityResponse::default()
+            })
+        }
+    }
+
+    fn call(handler: &dyn ServiceHandler, operation: &str, input: Input) -> Result<Output, AwsError> {
+        let context = RequestContext {
+            request_id: "00000000-0000-4000-8000-000000000000".to_owned(),
+            region: "us-east-1".into(),
+            caller: Arc::new(Caller {
+                account: "123456789012".into(),
+                arn: "arn:aws:iam::123456789012:root".to_owned(),
+                user_id: "123456789012".to_owned(),
+                access_key_id: "AKIDEXAMPLE".to_owned(),
+            }),
+            endpoint: "http://127.0.0.1:4566".into(),
+            trace_id: None,
+        };
+        let operation = handler.schema().operation(operation).unwrap();
+        let mut future = handler.call(&context, operation, input);
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => panic!("nothing here waits"),
+        }
+    }
+
+    #[test]
+    fn a_payload_passes_beside_the_members() {
+        let members = json!({"FunctionName": "echo", "Qualifier": "live"});
+        let input = Input { members, payload: Some(Bytes::from_static(b"{}")) };
+        let output = call(&lambda::Handler(Arc::new(Echo)), "Invoke", input).unwrap();
+        assert_eq!(output.members, json!({"StatusCode": 200, "ExecutedVersion": "live"}));
+        assert_eq!(output.payload, Some(Bytes::from_static(b"{}")));
+    }
+
+    #[test]
+    fn no_members_are_an_empty_structure() {
+        let output = call(&sts::Handler(Arc::new(Echo)), "GetCallerIdentity", Input::default()).unwrap();
+        assert_eq!(output.members, json!({"Account": "123456789012"}));
+        let error = call(&lambda::Handler(Arc::new(Echo)), "Invoke", Input::default()).unwrap_err();
+        assert_eq!((error.code.as_ref(), error.status), ("ResourceNotFoundException", 404));
+    }
+
+    #[test]
+    fn unreadable_members_are_the_senders_fault() {
+        let input = Input { members: json!({"FunctionName": 7}), payload: None };
+        let error = call(&lambda::Handler(Arc::new(Echo)), "Invoke", input).unwrap_err();
+        assert_eq!((error.code.as_ref(), error.status), ("SerializationException", 400));
+    }
+
+    #[test]
+    fn what_is_not_written_yet_says_so() {
+        let error = call(&lambda::Handler(Arc::new(Echo)), "ListFunctions", Input::default()).unwrap_err();
+        assert_eq!((error.code.as_ref(), error.status), ("NotImplementedException", 501));
+    }
+}

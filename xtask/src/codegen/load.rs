@@ -181,7 +181,7 @@ pub(crate) fn find_botocore(root: &Path, given: Option<&Path>) -> Result<PathBuf
 }
 
 fn in_virtual_environment(lib: &Path) -> Result<PathBuf> {
-    let advice = "run `pip install botocore==1.44.5` there or pass --botocore";
+    let advice = format!("run `pip install botocore=={BOTOCORE_VERSION}` there or pass --botocore");
     let entries = fs::read_dir(lib).with_context(|| format!("reading {}; {advice}", lib.display()))?;
     let mut found = Vec::new();
     for entry in entries {
