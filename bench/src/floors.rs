@@ -219,6 +219,8 @@ impl Instance {
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "x")
             .env("AWS_LAMBDA_LOG_GROUP_NAME", "x")
             .stdin(Stdio::null())
+            // it complains when the floor goes away under it
+            .stderr(Stdio::null())
             .spawn()?;
         Ok((Self { events }, child))
     }
