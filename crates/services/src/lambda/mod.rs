@@ -1,8 +1,8 @@
 //! AWS Lambda: functions, their code and their invocation.
 //!
-//! A function is one record in the metadata store ([`record`]); the [`catalogue`] holds all of them in
+//! A function is one record in the metadata store (`record`); the `catalogue` holds all of them in
 //! memory. Reads and invokes touch the catalogue only. Writers commit with a condition on the record's
-//! revision and answer once the catalogue has applied it; [`reconcile`] then prepares the function and
+//! revision and answer once the catalogue has applied it; `reconcile` then prepares the function and
 //! settles its state.
 
 mod api;
