@@ -1,7 +1,39 @@
 //! Sandboxes: Linux processes shut off from the host by namespaces, cgroups and seccomp.
 //!
 //! The only crate with `unsafe`. It knows nothing of AWS; crate `engine` says what to run.
+//!
+//! # Processes
+//! The server starts one **spawner** (its own binary, executed again: see [`run_spawner_if_asked`]), which
+//! is single-threaded and makes everything that needs a fork. Each sandbox has a small **init** as pid 1,
+//! forked from the spawner, which sets the sandbox up, starts the **program** and collects zombies. When
+//! the server ends, the spawner ends all sandboxes; when the spawner ends, the kernel kills every init and
+//! with it all of its pid namespace.
+//!
+//! # Memory
+//! `/tmp` is a tmpfs, whose pages the kernel charges to the sandbox's memory cgroup although they must not
+//! count against `memory_bytes`. So the cgroup's hard limit is `memory_bytes + tmp_bytes` and a little
+//! more, and the spawner enforces `memory_bytes` itself: the kernel announces when usage passes a
+//! threshold, and the sandbox is killed if usage without `/tmp` and without file cache is over the limit.
+//! (Disabling the kernel's OOM killer and raising the limit on demand does not work: a `write` to tmpfs at
+//! the limit then fails with `ENOMEM` instead of waiting.)
+//!
+//! # Known limits
+//! Sandboxes share the host's kernel. `/proc/self/mountinfo` inside shows the host paths of bind mounts,
+//! `/proc/{version,meminfo,stat,cpuinfo,uptime,loadavg}` show the host's. There is no network but loopback.
 
+mod cgroup;
+mod error;
+pub mod host;
+mod init;
+mod memory;
+mod protocol;
+mod sandbox;
+mod seccomp;
+mod spawner;
 pub mod spec;
+mod sys;
 
+pub use error::SandboxError;
+pub use sandbox::Sandbox;
+pub use spawner::{SPAWNER_ARG, Spawner, SpawnerConfig, Stats, run_spawner_if_asked};
 pub use spec::{BindMount, ExitStatus, SandboxSpec, Usage};

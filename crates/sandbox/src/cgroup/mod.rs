@@ -1,0 +1,123 @@
+//! Control groups: limits, accounting, freezing.
+//!
+//! Two implementations of the same traits: [`v1`] (controllers in separate hierarchies, freezing through
+//! the core of v2 where that is mounted too) and [`v2`]. Each server has a folder `lambkin-<instance>` in
+//! every hierarchy it uses, each sandbox a folder in that one.
+
+pub(crate) mod control;
+pub(crate) mod dynmods;
+pub(crate) mod folder;
+pub(crate) mod mountinfo;
+pub(crate) mod v1;
+pub(crate) mod v2;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+pub(crate) use control::{ControlKind, Controls};
+
+use crate::error::{Context, SandboxError};
+use crate::sys::poll::Interest;
+use mountinfo::Mount;
+
+/// Length of a CPU period in microseconds: short enough that a small quota does not stall for long.
+pub(crate) const CPU_PERIOD_US: u32 = 20_000;
+
+/// Room in the hard memory limit beyond memory and `/tmp`, for what the kernel itself charges.
+const SLACK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What a group is limited to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Memory of processes, without `/tmp`.
+    pub(crate) memory_bytes: u64,
+    /// Size of `/tmp`.
+    pub(crate) tmp_bytes: u64,
+    /// Processes and threads, with init.
+    pub(crate) pids_max: u32,
+    /// CPU time per period; `None` is unthrottled.
+    pub(crate) cpu_quota_us: Option<u32>,
+}
+
+impl Limits {
+    /// The limit the kernel enforces by itself.
+    fn hard_memory_bytes(&self) -> u64 {
+        self.memory_bytes.saturating_add(self.tmp_bytes).saturating_add(SLACK_BYTES)
+    }
+}
+
+/// Memory of a group as the kernel counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemoryReading {
+    /// Everything charged: processes, kernel, `/tmp`, file cache.
+    pub(crate) usage_bytes: u64,
+    /// Cache of files on disk, which the kernel can drop at any time.
+    pub(crate) file_cache_bytes: u64,
+}
+
+/// Where the groups of one server live.
+pub(crate) trait Place: std::fmt::Debug {
+    /// One line for the log.
+    fn describe(&self) -> String;
+    /// Makes a group with limits.
+    fn create(&self, id: &str, limits: &Limits) -> Result<Box<dyn Group>, SandboxError>;
+    /// The folders `lambkin-<instance>`.
+    fn folders(&self) -> Vec<&std::path::Path>;
+}
+
+/// The group of one sandbox.
+pub(crate) trait Group: std::fmt::Debug {
+    /// A group that a process can be cloned into.
+    fn clone_target(&self) -> Option<BorrowedFd<'_>>;
+    /// Files into which a process writes `0` to become a member; empty at the second call.
+    fn take_entries(&mut self) -> Vec<File>;
+    /// The files that measure and steer the group.
+    fn controls(&self) -> &Controls;
+    /// A descriptor that wakes the spawner when memory gets short.
+    fn memory_events(&self) -> (BorrowedFd<'_>, Interest);
+    /// Called after an event when the group is within its limit, with the size of `/tmp` now: arranges
+    /// that further growth gives further events.
+    fn expect_more(&mut self, tmp_used: u64) -> io::Result<()>;
+    /// Whether the kernel killed a process for lack of memory.
+    fn kernel_killed(&self) -> bool;
+    /// Removes the group. `WouldBlock` while processes are still leaving it.
+    fn remove(&mut self) -> io::Result<()>;
+}
+
+/// Finds the hierarchies of this host and makes the server's folder in them.
+pub(crate) fn open_place(instance: &str) -> Result<Box<dyn Place>, SandboxError> {
+    let mounts = mountinfo::read().step("read mountinfo")?;
+    let own = std::fs::read_to_string("/proc/self/cgroup").step("read /proc/self/cgroup")?;
+    let name = format!("lambkin-{instance}");
+    match choose(&mounts) {
+        Some(Version::V1) => Ok(Box::new(v1::V1::open(&mounts, &own, &name)?)),
+        Some(Version::V2) => Ok(Box::new(v2::V2::open(&mounts, &own, &name)?)),
+        None => Err(SandboxError::Host(
+            "neither cgroup v2 nor v1 with the controllers memory, cpu and pids is mounted".to_owned(),
+        )),
+    }
+}
+
+/// Generation of the cgroup interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// One hierarchy for each controller.
+    V1,
+    /// One hierarchy for all.
+    V2,
+}
+
+/// The controllers that limits need.
+pub(crate) const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+
+/// Which generation has the controllers; a controller can be bound to only one of them.
+pub(crate) fn choose(mounts: &[Mount]) -> Option<Version> {
+    if CONTROLLERS.iter().all(|name| mountinfo::find_v1(mounts, name).is_some()) {
+        return Some(Version::V1);
+    }
+    let unified = mountinfo::find_v2(mounts)?;
+    let text = std::fs::read_to_string(unified.mount_point.join("cgroup.controllers")).ok()?;
+    let available: Vec<&str> = text.split_whitespace().collect();
+    CONTROLLERS.iter().all(|name| available.contains(name)).then_some(Version::V2)
+}

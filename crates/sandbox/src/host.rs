@@ -1,0 +1,199 @@
+//! What this host can do for sandboxes, for `lambkin doctor`.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use crate::cgroup::mountinfo::{self, Mount};
+use crate::cgroup::{self, Version};
+use crate::sys::mount::{self, FileSystem};
+use crate::sys::process;
+
+/// One property of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at, e.g. `network namespace`.
+    pub name: String,
+    /// Whether it is as sandboxes like it.
+    pub ok: bool,
+    /// Whether sandboxes cannot be made without it.
+    pub required: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it; empty if `ok`.
+    pub advice: String,
+}
+
+const ROOT_ADVICE: &str = "run the server as root (in a container: with --privileged)";
+const KERNEL_ADVICE: &str = "use Linux 5.14 or later with this feature compiled in";
+
+/// Looks at everything that sandboxes need or profit from. Makes no lasting change.
+#[must_use]
+pub fn probe() -> Vec<Check> {
+    let mounts = mountinfo::read().unwrap_or_default();
+    let mut checks = vec![kernel(), root()];
+    checks.extend(namespaces());
+    checks.push(user_namespaces());
+    checks.extend(cgroups(&mounts));
+    checks.extend([mounting(), overlay(), seccomp(), open_files()]);
+    checks
+}
+
+fn check(
+    name: &str,
+    required: bool,
+    found: Result<impl Into<String>, impl Into<String>>,
+    advice: &str,
+) -> Check {
+    let (ok, detail) = match found {
+        Ok(detail) => (true, detail.into()),
+        Err(detail) => (false, detail.into()),
+    };
+    let advice = if ok { String::new() } else { advice.to_owned() };
+    Check { name: name.to_owned(), ok, required, detail, advice }
+}
+
+fn read(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .map_err(|error| format!("{path}: {error}"))
+}
+
+fn kernel() -> Check {
+    // The latest needed are close_range with CLOEXEC (5.11) and mount_setattr (5.12).
+    let found = read("/proc/sys/kernel/osrelease").and_then(|release| {
+        let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if version >= (5, 12) { Ok(release) } else { Err(release) }
+    });
+    check("kernel", true, found, "use Linux 5.12 or later")
+}
+
+fn root() -> Check {
+    let uid = process::effective_uid();
+    let found = if uid == 0 { Ok("uid 0".to_owned()) } else { Err(format!("uid {uid}")) };
+    check("root", true, found, ROOT_ADVICE)
+}
+
+/// Makes each kind of namespace in a process of its own.
+fn namespaces() -> impl Iterator<Item = Check> {
+    [
+        ("mount namespace", libc::CLONE_NEWNS),
+        ("pid namespace", libc::CLONE_NEWPID),
+        ("network namespace", libc::CLONE_NEWNET),
+        ("ipc namespace", libc::CLONE_NEWIPC),
+        ("uts namespace", libc::CLONE_NEWUTS),
+        ("cgroup namespace", libc::CLONE_NEWCGROUP),
+        ("user namespace", libc::CLONE_NEWUSER),
+    ]
+    .into_iter()
+    .map(|(name, flag)| {
+        let found = try_in_child(|| process::unshare(flag));
+        check(name, true, found.map(|()| "can be made").map_err(|error| error.to_string()), ROOT_ADVICE)
+    })
+}
+
+/// Runs one system call in a forked process, which must not do anything else.
+fn try_in_child(call: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let Some(pid) = process::fork()? else {
+        process::exit_now(match call() {
+            Ok(()) => 0,
+            Err(error) => error.raw_os_error().unwrap_or(255),
+        })
+    };
+    let (_, status) = process::wait_for(Some(pid))?;
+    match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
+        (true, 0) => Ok(()),
+        (true, errno) => Err(io::Error::from_raw_os_error(errno)),
+        (false, _) => Err(io::Error::from_raw_os_error(libc::ECHILD)),
+    }
+}
+
+fn user_namespaces() -> Check {
+    let found = read("/proc/sys/user/max_user_namespaces")
+        .and_then(|text| if text == "0" { Err("0".to_owned()) } else { Ok(text) });
+    check("user namespaces allowed", true, found, "raise user.max_user_namespaces with sysctl")
+}
+
+fn cgroups(mounts: &[Mount]) -> Vec<Check> {
+    let version = cgroup::choose(mounts);
+    let found = match version {
+        Some(Version::V1) => Ok("v1 with memory, cpu and pids"),
+        Some(Version::V2) => Ok("v2 with memory, cpu and pids"),
+        None => Err("no hierarchy with the controllers memory, cpu and pids is mounted"),
+    };
+    let mut checks = vec![check("cgroups", true, found, "mount cgroup v2 on /sys/fs/cgroup")];
+    let unified = mountinfo::find_v2(mounts);
+    let found = match (unified, mountinfo::find_v1(mounts, "freezer")) {
+        (Some(_), _) => Ok("cgroup.freeze of v2"),
+        (None, Some(_)) => Ok("freezer of v1 (slower)"),
+        (None, None) => Err("neither cgroup v2 nor the v1 freezer is mounted"),
+    };
+    checks.push(check("freezing", true, found, "mount cgroup v2 on /sys/fs/cgroup/unified"));
+    let favored = unified.is_some_and(|mount| mount.options.iter().any(|option| option == "favordynmods"));
+    let found = if favored {
+        Ok("favordynmods is set")
+    } else {
+        Err("favordynmods is not set: entering a cgroup may take 10 ms (the server sets it when it starts)")
+    };
+    checks.push(check("fast cgroup changes", false, found, "use Linux 6.0 or later with cgroup v2 mounted"));
+    checks
+}
+
+fn mounting() -> Check {
+    let found = FileSystem::open(c"tmpfs")
+        .and_then(|tmpfs| tmpfs.mount(mount::NOSUID))
+        .and_then(|tmpfs| mount::set_attributes(tmpfs.as_fd(), mount::RDONLY, true));
+    let found = found.map(|()| "detached mounts can be made").map_err(|error| error.to_string());
+    check("mounting", true, found, ROOT_ADVICE)
+}
+
+fn overlay() -> Check {
+    let found = read("/proc/filesystems").and_then(|text| {
+        if text.lines().any(|line| line.ends_with("\toverlay")) {
+            Ok("known to the kernel")
+        } else {
+            Err("not known to the kernel (functions with two layers or more need it)".to_owned())
+        }
+    });
+    check("overlay file system", false, found, "load the kernel module overlay")
+}
+
+fn seccomp() -> Check {
+    let found = if process::filter_action_known(libc::SECCOMP_RET_KILL_PROCESS) {
+        Ok("filters can be installed")
+    } else {
+        Err("the kernel has no seccomp filters")
+    };
+    check("seccomp", true, found, KERNEL_ADVICE)
+}
+
+fn open_files() -> Check {
+    /// About 14 descriptors for each sandbox.
+    const ENOUGH: u64 = 16 * 1024;
+    let found = read("/proc/self/limits").and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
+        let hard = line.split_whitespace().nth(4).unwrap_or_default();
+        let enough = hard == "unlimited" || hard.parse::<u64>().is_ok_and(|hard| hard >= ENOUGH);
+        if enough { Ok(format!("at most {hard}")) } else { Err(format!("at most {hard}")) }
+    });
+    check("open files", false, found, "raise the limit of open files, e.g. LimitNOFILE=65536")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_is_complete() {
+        let checks = probe();
+        assert!(checks.len() >= 15);
+        for check in &checks {
+            assert!(!check.name.is_empty() && !check.detail.is_empty(), "{check:?}");
+            assert_eq!(check.ok, check.advice.is_empty(), "{check:?}");
+        }
+        if process::effective_uid() == 0 {
+            let failed: Vec<_> = checks.iter().filter(|check| check.required && !check.ok).collect();
+            assert!(failed.is_empty(), "{failed:?}");
+        }
+    }
+}

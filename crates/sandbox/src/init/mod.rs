@@ -1,0 +1,313 @@
+//! Init: pid 1 of a sandbox. Forked from the spawner, it sets the sandbox up from inside, gives up all
+//! privileges, starts the program and collects zombies until the program ends.
+//!
+//! It stays root of the host until everything is mounted, then enters a user namespace that maps nothing
+//! but the sandbox's own user. What it mounts thus belongs to namespaces in which nobody inside has rights.
+
+mod root;
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use crate::error::{Context, SandboxError};
+use crate::protocol::{self, InitMessage};
+use crate::seccomp::Filters;
+use crate::spec::SandboxSpec;
+use crate::sys::{self, process, socket};
+
+/// User and group id of the program inside, those of AWS's `sbx_user1051`.
+pub(crate) const INNER_UID: u32 = 993;
+/// See [`INNER_UID`].
+pub(crate) const INNER_GID: u32 = 990;
+
+/// Namespaces that init is cloned into; the cgroup and user namespaces follow later.
+pub(crate) const CLONE_NAMESPACES: i32 =
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+const HOST_NAME: &str = "lambkin";
+
+/// The kernel's OOM killer, when the whole host is short, takes sandboxes before the server.
+const OOM_SCORE: &str = "500";
+
+/// Descriptors that the program gets are kept from here on until they are put in place.
+const PARKED_FDS: RawFd = 10;
+
+/// What init works with.
+#[derive(Debug)]
+pub(crate) struct Input<'a> {
+    /// The sandbox to set up.
+    pub(crate) spec: &'a SandboxSpec,
+    /// Its user and group id on the host.
+    pub(crate) host_uid: u32,
+    /// Messages to the spawner.
+    pub(crate) status: BorrowedFd<'a>,
+    /// Becomes the program's stdout and stderr.
+    pub(crate) output: BorrowedFd<'a>,
+    /// Become the program's fds 3 and 4.
+    pub(crate) channels: Option<(BorrowedFd<'a>, BorrowedFd<'a>)>,
+    /// Writing `0` into each puts init into its cgroups.
+    pub(crate) cgroup_entries: &'a [File],
+    /// Compiled seccomp filters.
+    pub(crate) filters: &'a Filters,
+}
+
+/// Ends the process should anything unwind: the spawner's stack lies above.
+struct ExitOnUnwind;
+
+impl Drop for ExitOnUnwind {
+    fn drop(&mut self) {
+        process::exit_now(70);
+    }
+}
+
+/// Runs init in a process that has just been cloned.
+pub(crate) fn run(input: &Input<'_>) -> ! {
+    let _guard = ExitOnUnwind;
+    let error = match Kept::new(input) {
+        Ok(kept) => match set_up(input, &kept) {
+            Ok(ready) => reap(start(kept, ready)),
+            Err(error) => {
+                tell(kept.status.as_fd(), &InitMessage::Failed(error), &[]);
+                process::exit_now(1)
+            }
+        },
+        Err(error) => error,
+    };
+    tell(input.status, &InitMessage::Failed(error), &[]);
+    process::exit_now(1)
+}
+
+/// Says something to the spawner. If that fails the spawner is gone, and so will we be.
+fn tell(status: BorrowedFd<'_>, message: &InitMessage, fds: &[BorrowedFd<'_>]) {
+    let _ = protocol::send(status, message, fds);
+}
+
+/// The descriptors that outlive the great closing.
+struct Kept {
+    status: OwnedFd,
+    output: OwnedFd,
+    channels: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Kept {
+    fn new(input: &Input<'_>) -> Result<Kept, SandboxError> {
+        process::set_name(c"lambkin-init");
+        process::set_parent_death_signal(libc::SIGKILL).step("set parent death signal")?;
+        process::new_session().step("start session")?;
+        process::reset_signals().step("reset signals")?;
+        for entry in input.cgroup_entries {
+            sys::write_at_start(entry, "0").step("enter cgroup")?;
+        }
+        let park = |fd: BorrowedFd<'_>| sys::duplicate_from(fd, PARKED_FDS).step("keep descriptor");
+        let kept = Kept {
+            status: park(input.status)?,
+            output: park(input.output)?,
+            channels: match input.channels {
+                Some((channel, telemetry)) => Some((park(channel)?, park(telemetry)?)),
+                None => None,
+            },
+        };
+        let mut numbers = vec![kept.status.as_raw_fd(), kept.output.as_raw_fd()];
+        if let Some((channel, telemetry)) = &kept.channels {
+            numbers.extend([channel.as_raw_fd(), telemetry.as_raw_fd()]);
+        }
+        process::close_all_but(&numbers).step("close descriptors")?;
+        Ok(kept)
+    }
+}
+
+/// What the set-up leaves for the start.
+struct Ready {
+    tmp: OwnedFd,
+    null: OwnedFd,
+    listeners: Vec<TcpListener>,
+    program: Program,
+}
+
+/// The arguments of `execve`.
+struct Program {
+    path: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Program {
+    fn new(spec: &SandboxSpec) -> Result<Program, SandboxError> {
+        let text = |text: &str| sys::c_string(text).step("prepare command");
+        let arguments: Vec<CString> =
+            spec.command.iter().map(|argument| text(argument)).collect::<Result<_, _>>()?;
+        let environment = spec.environment.iter().map(|(name, value)| text(&format!("{name}={value}")));
+        let path =
+            arguments.first().cloned().ok_or_else(|| SandboxError::Spec("command is empty".to_owned()))?;
+        Ok(Program { path, arguments, environment: environment.collect::<Result<_, _>>()? })
+    }
+}
+
+fn set_up(input: &Input<'_>, kept: &Kept) -> Result<Ready, SandboxError> {
+    let spec = input.spec;
+    let program = Program::new(spec)?;
+    // The cgroups we are in now become the roots that are seen inside.
+    process::unshare(libc::CLONE_NEWCGROUP).step("new cgroup namespace")?;
+    process::set_host_name(HOST_NAME).step("set host name")?;
+    let listeners = listen(&spec.listen_ports)?;
+    let root = root::build(spec, input.host_uid)?;
+    let null = File::options().read(true).write(true).open("/dev/null").at("open", "/dev/null")?;
+    let null = sys::duplicate_from(null.as_fd(), PARKED_FDS).step("keep descriptor")?;
+    // A program may open /dev/stdout, which opens the pipe anew.
+    sys::change_owner(kept.output.as_fd(), input.host_uid, input.host_uid).step("give output away")?;
+    write_proc("/proc/self/oom_score_adj", OOM_SCORE)?;
+    set_limits(spec)?;
+    drop_privileges(kept, root.user_sysctl)?;
+    std::env::set_current_dir(&spec.working_dir).at("change directory to", &spec.working_dir)?;
+    process::set_umask(0o022);
+    input.filters.install()?;
+    Ok(Ready { tmp: root.tmp, null, listeners, program })
+}
+
+fn write_proc(path: &str, text: &str) -> Result<(), SandboxError> {
+    let file = File::options().write(true).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).at("write", path)
+}
+
+fn listen(ports: &[u16]) -> Result<Vec<TcpListener>, SandboxError> {
+    socket::loopback_up().step("bring loopback up")?;
+    let listener = |port: &u16| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, *port))
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .at("listen on port", &port.to_string())
+    };
+    ports.iter().map(listener).collect()
+}
+
+fn set_limits(spec: &SandboxSpec) -> Result<(), SandboxError> {
+    let limits = [
+        ("open files", libc::RLIMIT_NOFILE, spec.open_files_max),
+        ("core size", libc::RLIMIT_CORE, 0),
+        ("locked memory", libc::RLIMIT_MEMLOCK, 64 * 1024),
+        ("message queues", libc::RLIMIT_MSGQUEUE, 0),
+    ];
+    for (name, resource, value) in limits {
+        process::set_limit(resource, value).at("set limit of", name)?;
+    }
+    Ok(())
+}
+
+/// From root of the host to a user without any capability, in a user namespace that has only this user.
+fn drop_privileges(kept: &Kept, user_sysctl: OwnedFd) -> Result<(), SandboxError> {
+    process::clear_groups().step("clear groups")?;
+    process::unshare(libc::CLONE_NEWUSER).step("new user namespace")?;
+    // Only a process of the parent namespace may map a user id that is not its own.
+    protocol::send(kept.status.as_fd(), &InitMessage::MapUsers, &[]).step("ask for user map")?;
+    if socket::receive(kept.status.as_fd(), &mut [0; 8], true).step("wait for user map")?.0 == 0 {
+        process::exit_now(1);
+    }
+    // A second barrier: no user namespaces below this one, should the filter ever let one through.
+    let max_namespaces = format!("/proc/self/fd/{}/max_user_namespaces", user_sysctl.as_raw_fd());
+    write_proc(&max_namespaces, "0")?;
+    drop(user_sysctl);
+    process::become_user(INNER_UID, INNER_GID).step("become user")?;
+    process::drop_capabilities().step("drop capabilities")?;
+    process::set_no_new_privileges().step("set no_new_privs")?;
+    process::set_dumpable(false).step("become undumpable")?;
+    // Changing credentials has cleared it. If the spawner died before this, its end of the socket is closed.
+    process::set_parent_death_signal(libc::SIGKILL).step("set parent death signal")?;
+    match socket::receive(kept.status.as_fd(), &mut [0; 8], false) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        _ => process::exit_now(1),
+    }
+}
+
+/// The program's process id and what is needed to follow it.
+struct Started {
+    status: OwnedFd,
+    pid: i32,
+    exec_error: OwnedFd,
+}
+
+/// Forks the program.
+fn start(kept: Kept, ready: Ready) -> Started {
+    let fail = |step: &str, error: &io::Error| -> ! {
+        tell(kept.status.as_fd(), &InitMessage::Failed(SandboxError::step(step, error)), &[]);
+        process::exit_now(1)
+    };
+    let (exec_error, exec_error_writer) = match sys::pipe()
+        .and_then(|(read, write)| Ok((read, sys::duplicate_from(write.as_fd(), PARKED_FDS)?)))
+    {
+        Ok(ends) => ends,
+        Err(error) => fail("make pipe", &error),
+    };
+    let pid = match process::fork() {
+        Ok(None) => {
+            let error = execute(&kept, &ready);
+            let _ = File::from(exec_error_writer).write_all(&sys::errno(&error).to_ne_bytes());
+            process::exit_now(127)
+        }
+        Ok(Some(pid)) => pid,
+        Err(error) => fail("fork", &error),
+    };
+    drop(exec_error_writer);
+    let pidfd = match process::pidfd_open(pid) {
+        Ok(pidfd) => pidfd,
+        Err(error) => fail("open pidfd", &error),
+    };
+    let mut fds = vec![pidfd.as_fd(), ready.tmp.as_fd()];
+    fds.extend(ready.listeners.iter().map(AsFd::as_fd));
+    tell(kept.status.as_fd(), &InitMessage::Started, &fds);
+    // Dropping the rest closes our copies: the program's own close is the end of its output.
+    Started { status: kept.status, pid, exec_error }
+}
+
+/// Puts the descriptors in place and becomes the program; returns only on failure.
+fn execute(kept: &Kept, ready: &Ready) -> io::Error {
+    let prepare = || -> io::Result<()> {
+        process::new_session()?;
+        process::place(ready.null.as_fd(), 0)?;
+        process::place(kept.output.as_fd(), 1)?;
+        process::place(kept.output.as_fd(), 2)?;
+        let mut next = 3;
+        if let Some((channel, telemetry)) = &kept.channels {
+            process::place(channel.as_fd(), 3)?;
+            process::place(telemetry.as_fd(), 4)?;
+            next = 5;
+        }
+        process::close_on_exec_from(next)
+    };
+    match prepare() {
+        Ok(()) => process::execute(&ready.program.path, &ready.program.arguments, &ready.program.environment),
+        Err(error) => error,
+    }
+}
+
+/// Waits for the program, collecting whatever else ends, and reports how it ended. With our end the
+/// kernel kills all that is left in the pid namespace.
+fn reap(started: Started) -> ! {
+    let mut errno = [0; 4];
+    let exec_failed = File::from(started.exec_error).read_exact(&mut errno).is_ok();
+    loop {
+        match process::wait_for(None) {
+            Ok((pid, status)) if pid == started.pid => {
+                let message = if exec_failed {
+                    InitMessage::ExecFailed(i32::from_ne_bytes(errno))
+                } else {
+                    InitMessage::Exited(status)
+                };
+                tell(started.status.as_fd(), &message, &[]);
+                process::exit_now(0)
+            }
+            Ok(_) => {}
+            Err(_) => process::exit_now(1),
+        }
+    }
+}
+
+/// Answers init's request to have its user namespace mapped: the spawner's side.
+pub(crate) fn map_users(pid: i32, host_uid: u32, status: BorrowedFd<'_>) -> Result<(), SandboxError> {
+    let write = |name: &str, text: &str| write_proc(&format!("/proc/{pid}/{name}"), text);
+    write("setgroups", "deny")?;
+    write("gid_map", &format!("{INNER_GID} {host_uid} 1"))?;
+    write("uid_map", &format!("{INNER_UID} {host_uid} 1"))?;
+    socket::send(status, b"k", &[]).step("answer init")
+}

@@ -1,0 +1,281 @@
+//! The root of a sandbox: an own tmpfs with what the spec binds into it, read-only but for `/tmp`.
+//!
+//! All sources are taken as detached mounts first; then the empty new root replaces the old one; only then
+//! are targets made and mounts attached. So no path of the spec is ever looked up on the host except the
+//! sources, and a symbolic link inside cannot lead out.
+
+use std::ffi::CString;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::path::Path;
+
+use crate::error::{Context, SandboxError};
+use crate::spec::SandboxSpec;
+use crate::sys::mount::{self, FileSystem, NODEV, NOEXEC, NOSUID, RDONLY};
+use crate::sys::{c_string, process};
+
+/// `/dev` of a sandbox: name, major and minor number. No terminals, no shared memory.
+const DEVICES: [(&str, u32, u32); 5] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
+
+/// Links in `/dev`.
+const DEVICE_LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+
+/// Files of `/proc` that tell about the host or act on it; they read as empty.
+const MASKED_FILES: [&str; 11] = [
+    "cmdline",
+    "config.gz",
+    "kallsyms",
+    "kcore",
+    "keys",
+    "kmsg",
+    "latency_stats",
+    "sched_debug",
+    "sysrq-trigger",
+    "timer_list",
+    "vmcore",
+];
+
+/// Folders of `/proc` that are empty inside.
+const MASKED_FOLDERS: [&str; 3] = ["acpi", "asound", "scsi"];
+
+/// Folders of `/proc` that cannot be written to.
+const READ_ONLY_FOLDERS: [&str; 4] = ["bus", "fs", "irq", "sys"];
+
+/// One inode of `/tmp` for so many bytes of it, as file systems on disk have it: bounds kernel memory.
+const TMP_BYTES_PER_INODE: u64 = 16 * 1024;
+
+/// What the rest of the set-up needs of the new root.
+#[derive(Debug)]
+pub(super) struct Root {
+    /// `/tmp`, for measuring it.
+    pub(super) tmp: OwnedFd,
+    /// `/proc/sys/user`, not yet read-only.
+    pub(super) user_sysctl: OwnedFd,
+}
+
+/// A detached mount and where it is to go.
+struct Tree {
+    mount: OwnedFd,
+    target: String,
+}
+
+/// Builds the root and moves into it.
+pub(super) fn build(spec: &SandboxSpec, host_uid: u32) -> Result<Root, SandboxError> {
+    mount::make_all_private().step("make mounts private")?;
+    let trees = detach_sources(spec)?;
+    enter_new_root()?;
+    process::set_umask(0);
+    make_devices()?;
+    for (link, target) in &spec.symlinks {
+        make_parents(link)?;
+        symlink(target, link).at("make symbolic link", link)?;
+    }
+    for (path, content) in &spec.files {
+        make_parents(path)?;
+        write_file(path, content).at("make file", path)?;
+    }
+    let user_sysctl = mount_proc()?;
+    let tmp = mount_tmp(spec.tmp_bytes, host_uid)?;
+    for tree in &trees {
+        make_target(tree)?;
+        attach(tree.mount.as_fd(), &tree.target)?;
+    }
+    mount::set_path_attributes(c"/", RDONLY | NOSUID).at("make read-only", "/")?;
+    Ok(Root { tmp, user_sysctl })
+}
+
+fn attach(mount: BorrowedFd<'_>, target: &str) -> Result<(), SandboxError> {
+    c_string(target).and_then(|path| mount::attach(mount, &path)).at("mount on", target)
+}
+
+fn detach_sources(spec: &SandboxSpec) -> Result<Vec<Tree>, SandboxError> {
+    let mut trees = Vec::with_capacity(spec.binds.len() + spec.overlays.len());
+    for bind in &spec.binds {
+        match detach(&bind.source) {
+            Ok(mount) => trees.push(Tree { mount, target: bind.target.clone() }),
+            Err(SandboxError::Step { errno: libc::ENOENT, .. }) if bind.optional => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for (target, sources) in &spec.overlays {
+        let mount = match sources.as_slice() {
+            [] => None,
+            // An overlay needs two; one alone is a plain bind.
+            [only] => Some(detach(only)?),
+            several => Some(overlay(several, target)?),
+        };
+        if let Some(mount) = mount {
+            trees.push(Tree { mount, target: target.clone() });
+        }
+    }
+    Ok(trees)
+}
+
+fn path_string(path: &Path) -> io::Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// A read-only copy of the mounts at and below a path.
+fn detach(source: &Path) -> Result<OwnedFd, SandboxError> {
+    path_string(source)
+        .and_then(|path| mount::open_tree(&path, true))
+        .and_then(|tree| {
+            mount::set_attributes(tree.as_fd(), RDONLY | NOSUID | NODEV, true)?;
+            Ok(tree)
+        })
+        .at("bind", &source.to_string_lossy())
+}
+
+/// A read-only merge of folders, the last on top. The folders are named by descriptor: a mount option may
+/// have only 255 bytes, and the options can be read inside.
+fn overlay(sources: &[std::path::PathBuf], target: &str) -> Result<OwnedFd, SandboxError> {
+    let folders: Vec<File> = sources
+        .iter()
+        .map(|source| {
+            File::options()
+                .read(true)
+                .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+                .open(source)
+                .at("open layer", &source.to_string_lossy())
+        })
+        .collect::<Result<_, _>>()?;
+    let names: Vec<String> =
+        folders.iter().rev().map(|folder| format!("/proc/self/fd/{}", folder.as_raw_fd())).collect();
+    FileSystem::open(c"overlay")
+        .and_then(|overlay| {
+            overlay.set(c"lowerdir", &names.join(":"))?;
+            overlay.mount(RDONLY | NOSUID | NODEV)
+        })
+        .at("make overlay for", target)
+}
+
+fn enter_new_root() -> Result<(), SandboxError> {
+    // It is mounted over a folder that exists on every host; what is hidden by it is not needed any more.
+    let base = "/proc";
+    let root = tmpfs(&[(c"size", "16m"), (c"nr_inodes", "8192"), (c"mode", "755")], NOSUID)
+        .step("make root file system")?;
+    attach(root.as_fd(), base)?;
+    std::env::set_current_dir(base).at("change directory to", base)?;
+    mount::pivot_into_working_dir().step("change root")
+}
+
+fn tmpfs(options: &[(&std::ffi::CStr, &str)], attributes: u64) -> io::Result<OwnedFd> {
+    let file_system = FileSystem::open(c"tmpfs")?;
+    for (name, value) in options {
+        file_system.set(name, value)?;
+    }
+    file_system.mount(attributes)
+}
+
+fn make_folder(path: &str) -> Result<(), SandboxError> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path).at("make folder", path)
+}
+
+fn make_parents(path: &str) -> Result<(), SandboxError> {
+    match Path::new(path).parent().and_then(Path::to_str) {
+        Some(parent) => make_folder(parent),
+        None => Ok(()),
+    }
+}
+
+fn write_file(path: &str, content: &str) -> io::Result<()> {
+    use std::io::Write;
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+    file.write_all(content.as_bytes())
+}
+
+/// Makes the folder or empty file that a mount is to lie over.
+fn make_target(tree: &Tree) -> Result<(), SandboxError> {
+    let source = format!("/proc/self/fd/{}", tree.mount.as_raw_fd());
+    let is_folder = fs::metadata(&source).at("inspect source of", &tree.target)?.is_dir();
+    if is_folder {
+        return make_folder(&tree.target);
+    }
+    make_parents(&tree.target)?;
+    if !Path::new(&tree.target).exists() {
+        write_file(&tree.target, "").at("make file", &tree.target)?;
+    }
+    Ok(())
+}
+
+fn make_devices() -> Result<(), SandboxError> {
+    make_folder("/dev")?;
+    for (name, major, minor) in DEVICES {
+        let path = format!("/dev/{name}");
+        c_string(&path).and_then(|name| mount::make_device(&name, major, minor)).at("make device", &path)?;
+    }
+    for (name, target) in DEVICE_LINKS {
+        let path = format!("/dev/{name}");
+        symlink(target, &path).at("make symbolic link", &path)?;
+    }
+    Ok(())
+}
+
+/// Mounts `/proc`, masks what must not be seen, and returns `/proc/sys/user` from before it became
+/// read-only.
+fn mount_proc() -> Result<OwnedFd, SandboxError> {
+    make_folder("/proc")?;
+    let proc = FileSystem::open(c"proc")
+        .and_then(|proc| proc.mount(NOSUID | NODEV | NOEXEC))
+        .step("make proc file system")?;
+    attach(proc.as_fd(), "/proc")?;
+    let user_sysctl = File::options()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+        .open("/proc/sys/user")
+        .at("open", "/proc/sys/user")?;
+    for name in MASKED_FILES {
+        let path = format!("/proc/{name}");
+        if Path::new(&path).exists() {
+            let null = mount::open_tree(c"/dev/null", false).at("bind", "/dev/null")?;
+            attach(null.as_fd(), &path)?;
+        }
+    }
+    for name in MASKED_FOLDERS {
+        let path = format!("/proc/{name}");
+        if Path::new(&path).exists() {
+            let empty = tmpfs(&[(c"size", "0"), (c"mode", "555")], RDONLY | NOSUID | NODEV | NOEXEC)
+                .at("mask", &path)?;
+            attach(empty.as_fd(), &path)?;
+        }
+    }
+    for name in READ_ONLY_FOLDERS {
+        let path = format!("/proc/{name}");
+        if Path::new(&path).exists() {
+            c_string(&path)
+                .and_then(|name| {
+                    let tree = mount::open_tree(&name, false)?;
+                    mount::set_attributes(tree.as_fd(), RDONLY | NOSUID | NODEV | NOEXEC, false)?;
+                    mount::attach(tree.as_fd(), &name)
+                })
+                .at("make read-only", &path)?;
+        }
+    }
+    Ok(user_sysctl.into())
+}
+
+fn mount_tmp(bytes: u64, host_uid: u32) -> Result<OwnedFd, SandboxError> {
+    make_folder("/tmp")?;
+    let inodes = (bytes / TMP_BYTES_PER_INODE).max(1024).to_string();
+    // Less than a page would mean "no limit".
+    let (size, user) = (bytes.max(4096).to_string(), host_uid.to_string());
+    let options = [
+        (c"size", size.as_str()),
+        (c"nr_inodes", inodes.as_str()),
+        (c"mode", "1777"),
+        (c"uid", user.as_str()),
+        (c"gid", user.as_str()),
+    ];
+    let tmp = tmpfs(&options, NOSUID | NODEV).at("make file system for", "/tmp")?;
+    attach(tmp.as_fd(), "/tmp")?;
+    Ok(tmp)
+}

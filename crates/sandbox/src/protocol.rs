@@ -1,0 +1,127 @@
+//! Messages between server, spawner and the sandboxes' inits: JSON, one per `SOCK_SEQPACKET` message,
+//! with descriptors beside it.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::ControlKind;
+use crate::error::SandboxError;
+use crate::spawner::SpawnerConfig;
+use crate::spec::{ExitStatus, SandboxSpec, Usage};
+use crate::sys::socket;
+
+/// Longest message. Specs are a few kilobytes.
+pub(crate) const MAX_MESSAGE: usize = 192 * 1024;
+
+/// Server to spawner.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// The first message.
+    Configure(SpawnerConfig),
+    /// Make a sandbox. Descriptors: output, and with `spec.channel` also channel and telemetry.
+    Create {
+        /// Number of the sandbox; never used twice by one server.
+        key: u64,
+        /// What to make.
+        spec: Box<SandboxSpec>,
+    },
+    /// End all sandboxes, remove everything, say [`Reply::Bye`], exit.
+    Shutdown,
+}
+
+/// Spawner to server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// Answer to `Configure`: ready, with remarks for the log.
+    Ready {
+        /// What is used of this host.
+        notes: Vec<String>,
+    },
+    /// Answer to `Configure`: impossible; the spawner exits.
+    Unable(SandboxError),
+    /// The sandbox runs. Descriptors: its init, its program, its `/tmp`, one for each of `controls`, one
+    /// for each of `listen_ports`.
+    Created {
+        /// Number of the sandbox.
+        key: u64,
+        /// Kinds of the control files.
+        controls: Vec<ControlKind>,
+    },
+    /// The sandbox could not be made.
+    Failed {
+        /// Number of the sandbox.
+        key: u64,
+        /// Why.
+        error: SandboxError,
+        /// Whether [`Reply::Gone`] follows, because something had been made already.
+        gone_follows: bool,
+    },
+    /// The program has ended; what is left of the sandbox is being taken down.
+    Ended {
+        /// Number of the sandbox.
+        key: u64,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it used.
+        usage: Usage,
+    },
+    /// Nothing is left of the sandbox.
+    Gone {
+        /// Number of the sandbox.
+        key: u64,
+    },
+    /// Answer to `Shutdown`.
+    Bye,
+}
+
+/// Init (pid 1 of a sandbox) to spawner.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum InitMessage {
+    /// Asks to have the user namespace's maps written; answered with one byte.
+    MapUsers,
+    /// The program has been started. Descriptors: its pidfd, `/tmp`, the listeners.
+    Started,
+    /// A step failed; init exits.
+    Failed(SandboxError),
+    /// `execve` failed with this errno; init exits.
+    ExecFailed(i32),
+    /// The program ended with this `waitpid` status; init exits.
+    Exited(i32),
+}
+
+/// Sends a message with descriptors.
+pub(crate) fn send<M: Serialize>(
+    socket: BorrowedFd<'_>,
+    message: &M,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let data = serde_json::to_vec(message).map_err(io::Error::other)?;
+    if data.len() > MAX_MESSAGE {
+        return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+    }
+    socket::send(socket, &data, fds)
+}
+
+/// The next message on a socket with its descriptors; `None` when the other side has closed.
+///
+/// # Errors
+/// `WouldBlock` when there is none and `wait` is not set.
+pub(crate) fn receive<M: DeserializeOwned>(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    wait: bool,
+) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    let (length, fds) = match socket::receive(socket, buffer, wait) {
+        Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => return Ok(None),
+        other => other?,
+    };
+    if length == 0 {
+        return Ok(None);
+    }
+    let message =
+        serde_json::from_slice(buffer.get(..length).unwrap_or_default()).map_err(io::Error::other)?;
+    Ok(Some((message, fds)))
+}

@@ -1,0 +1,379 @@
+//! The server's handle to its spawner process.
+//!
+//! One thread owns the process: it starts it (and starts it anew after a loss), writes requests and collects
+//! it at the end. The kernel ties a child's life to the thread that made it, so that thread lives as long as
+//! the handle. Another thread for each spawner process reads its answers.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::link::{Pending, State};
+use super::{SPAWNER_ARG, SpawnerConfig, own_executable};
+use crate::cgroup::{self, folder};
+use crate::error::{Context, SandboxError};
+use crate::protocol::{self, MAX_MESSAGE, Reply, Request};
+use crate::sandbox::{Parts, Sandbox};
+use crate::spec::SandboxSpec;
+use crate::sys::socket::{self, Pair};
+
+/// Buffers of the control socket: a burst of requests fits.
+const CONTROL_BUFFER: i32 = 4 * 1024 * 1024;
+
+/// How long clearing up after a lost spawner may take.
+const CLEAR_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Handle to a spawner process. When the last clone is dropped (or the server ends, however) the spawner
+/// ends all sandboxes, removes what they left and exits; [`Spawner::shutdown`] waits for that.
+#[derive(Clone)]
+pub struct Spawner {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    commands: mpsc::Sender<Job>,
+    state: Arc<State>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Job::Close);
+    }
+}
+
+/// Counters of a spawner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Sandboxes whose program has not ended.
+    pub live: usize,
+    /// Sandboxes that have ended (or failed) and of which something is still being removed.
+    pub pending_teardowns: usize,
+    /// How often a lost spawner process has been replaced.
+    pub restarts: u64,
+}
+
+enum Job {
+    Create { key: u64, spec: Box<SandboxSpec>, fds: Vec<OwnedFd>, pending: Box<Pending> },
+    Lost { generation: u64 },
+    Shutdown(oneshot::Sender<()>),
+    Close,
+}
+
+impl Spawner {
+    /// Starts a spawner process: this binary, executed again, whose `main` must call
+    /// [`crate::run_spawner_if_asked`] first. Kills and clears what a dead predecessor of the same instance
+    /// left. Blocks for some milliseconds, longer while a predecessor is still ending.
+    ///
+    /// # Errors
+    /// [`SandboxError::Host`] if this host lacks something, [`SandboxError::Step`] if a step failed.
+    pub fn start(config: SpawnerConfig) -> Result<Spawner, SandboxError> {
+        Spawner::start_with_executable(config, &own_executable())
+    }
+
+    /// As [`Spawner::start`], with another program as spawner (for tests, whose `main` is not their own):
+    /// one that calls [`crate::run_spawner_if_asked`].
+    ///
+    /// # Errors
+    /// As [`Spawner::start`].
+    pub fn start_with_executable(config: SpawnerConfig, executable: &Path) -> Result<Spawner, SandboxError> {
+        config.check()?;
+        let state = Arc::new(State::new());
+        let (commands, jobs) = mpsc::channel();
+        let manager = Manager {
+            config,
+            executable: executable.to_owned(),
+            state: Arc::clone(&state),
+            commands: commands.clone(),
+            connection: None,
+            generation: 0,
+            shut_down: false,
+        };
+        let (started, result) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("sandbox-manager".to_owned())
+            .spawn(move || manager.run(&jobs, &started))
+            .step("start thread")?;
+        result.recv().map_err(|_| SandboxError::SpawnerLost)??;
+        Ok(Spawner { shared: Arc::new(Shared { commands, state }) })
+    }
+
+    /// Makes a sandbox and starts its program. Dropping the future drops the sandbox when it comes.
+    ///
+    /// # Errors
+    /// [`SandboxError::Spec`] and [`SandboxError::NoFreeUid`] before anything was made,
+    /// [`SandboxError::Step`] when a step failed, [`SandboxError::SpawnerLost`] when the spawner process ended
+    /// meanwhile. A program that cannot be executed is no error here but an
+    /// [`crate::ExitStatus::ExecFailed`].
+    pub async fn create(&self, spec: SandboxSpec) -> Result<Sandbox, SandboxError> {
+        let (parts, fds) = Parts::new(&spec)?;
+        let (reply, answer) = oneshot::channel();
+        let key = self.shared.state.key();
+        let pending = Box::new(Pending { generation: 0, parts, reply });
+        let job = Job::Create { key, spec: Box::new(spec), fds, pending };
+        self.shared.commands.send(job).map_err(|_| SandboxError::SpawnerLost)?;
+        answer.await.map_err(|_| SandboxError::SpawnerLost)?
+    }
+
+    /// Whether the spawner process runs.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        *self.shared.state.alive.borrow()
+    }
+
+    /// Waits until the spawner process is lost (returns at once if it is): all sandboxes made before are
+    /// dead. The next [`Spawner::create`] starts a new one.
+    pub async fn died(&self) {
+        let mut alive = self.shared.state.alive.subscribe();
+        // An error would mean that the sender is gone, but it lives as long as we do.
+        let _ = alive.wait_for(|alive| !alive).await;
+    }
+
+    /// Counters, for tests and metrics.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (live, pending_teardowns) = self.shared.state.counts();
+        Stats { live, pending_teardowns, restarts: self.restarts() }
+    }
+
+    /// How often a lost spawner process has been replaced.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.shared.state.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Kills all sandboxes, removes everything that they and the spawner made, ends the spawner process.
+    /// Afterwards [`Spawner::create`] fails.
+    pub async fn shutdown(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.shared.commands.send(Job::Shutdown(done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Spawner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Spawner").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+struct Connection {
+    generation: u64,
+    socket: OwnedFd,
+    child: Child,
+}
+
+struct Manager {
+    config: SpawnerConfig,
+    executable: PathBuf,
+    state: Arc<State>,
+    commands: mpsc::Sender<Job>,
+    connection: Option<Connection>,
+    generation: u64,
+    shut_down: bool,
+}
+
+impl Manager {
+    fn run(mut self, jobs: &mpsc::Receiver<Job>, started: &mpsc::Sender<Result<(), SandboxError>>) {
+        let result = self.connect();
+        let failed = result.is_err();
+        let _ = started.send(result);
+        if failed {
+            return;
+        }
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Create { key, spec, fds, pending } => self.create(key, spec, &fds, *pending),
+                Job::Lost { generation } => self.lost(generation),
+                Job::Shutdown(done) => {
+                    self.shut_down(Request::Shutdown);
+                    let _ = done.send(());
+                }
+                Job::Close => break,
+            }
+        }
+        self.close();
+    }
+
+    /// Starts a spawner process and the thread that reads from it.
+    fn connect(&mut self) -> Result<(), SandboxError> {
+        let (ours, theirs) = socket::socket_pair(Pair::Messages).step("make control socket")?;
+        for end in [&ours, &theirs] {
+            socket::enlarge_buffers(end.as_fd(), CONTROL_BUFFER).step("enlarge control socket")?;
+        }
+        let mut child = Command::new(&self.executable)
+            .arg0("lambkin-spawner")
+            .arg(SPAWNER_ARG)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()
+            .at("execute", &self.executable.to_string_lossy())?;
+        match self.greet(&ours) {
+            Ok(notes) => {
+                tracing::info!(pid = child.id(), host = %notes.join("; "), "sandbox spawner started");
+            }
+            Err(error) => {
+                drop(ours);
+                let _ = child.wait();
+                return Err(error);
+            }
+        }
+        self.generation += 1;
+        let generation = self.generation;
+        let reader = Reader {
+            socket: ours.try_clone().step("copy control socket")?,
+            state: Arc::clone(&self.state),
+            commands: self.commands.clone(),
+            generation,
+        };
+        std::thread::Builder::new()
+            .name("sandbox-reader".to_owned())
+            .spawn(move || reader.run())
+            .step("start thread")?;
+        self.connection = Some(Connection { generation, socket: ours, child });
+        self.state.alive.send_replace(true);
+        Ok(())
+    }
+
+    fn greet(&self, socket: &OwnedFd) -> Result<Vec<String>, SandboxError> {
+        protocol::send(socket.as_fd(), &Request::Configure(self.config.clone()), &[]).step("ask spawner")?;
+        let mut buffer = vec![0; MAX_MESSAGE];
+        match protocol::receive(socket.as_fd(), &mut buffer, true).step("hear spawner")? {
+            Some((Reply::Ready { notes }, _)) => Ok(notes),
+            Some((Reply::Unable(error), _)) => Err(error),
+            _ => Err(SandboxError::SpawnerLost),
+        }
+    }
+
+    fn create(&mut self, key: u64, spec: Box<SandboxSpec>, fds: &[OwnedFd], mut pending: Pending) {
+        if self.shut_down {
+            let _ = pending.reply.send(Err(SandboxError::ShutDown));
+            return;
+        }
+        let request = Request::Create { key, spec };
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        // Twice: the first attempt may be the one that finds the spawner lost.
+        for _ in 0..2 {
+            if self.connection.is_none() {
+                if let Err(error) = self.connect() {
+                    tracing::error!(%error, "sandbox spawner cannot be restarted");
+                    let _ = pending.reply.send(Err(error));
+                    return;
+                }
+                self.state.restarts.fetch_add(1, Ordering::Relaxed);
+            }
+            let Some(connection) = &self.connection else { break };
+            let generation = connection.generation;
+            pending.generation = generation;
+            self.state.expect(key, pending);
+            match protocol::send(connection.socket.as_fd(), &request, &fds) {
+                Ok(()) => return,
+                Err(error) => {
+                    // The reader may have answered already that the spawner is lost.
+                    let Some(back) = self.state.forget(key) else { return };
+                    pending = back;
+                    if error.raw_os_error() == Some(libc::EMSGSIZE) {
+                        let text = format!("it is longer than {MAX_MESSAGE} bytes");
+                        let _ = pending.reply.send(Err(SandboxError::Spec(text)));
+                        return;
+                    }
+                    self.lost(generation);
+                }
+            }
+        }
+        let _ = pending.reply.send(Err(SandboxError::SpawnerLost));
+    }
+
+    /// Collects a spawner process that has ended unasked and clears what it left.
+    fn lost(&mut self, generation: u64) {
+        if self.connection.as_ref().is_none_or(|connection| connection.generation != generation) {
+            return;
+        }
+        let Some(mut connection) = self.connection.take() else { return };
+        self.state.alive.send_replace(false);
+        self.state.lose(generation);
+        // If it lives it has gone astray (it closed or garbled the socket).
+        let _ = connection.child.kill();
+        let status = connection.child.wait().map_or_else(|error| error.to_string(), |end| end.to_string());
+        tracing::error!(%status, "sandbox spawner was lost, all sandboxes are dead");
+        self.clear();
+    }
+
+    /// The kernel has killed every init of the lost spawner; what remains are cgroups.
+    fn clear(&self) {
+        let cleared = cgroup::open_place(&self.config.instance).and_then(|place| {
+            let folders = place.folders();
+            folder::clear(&folders, CLEAR_PATIENCE)?;
+            for path in folders {
+                let _ = folder::remove(path);
+            }
+            Ok(())
+        });
+        match cleared {
+            Ok(()) => self.state.cleared(),
+            Err(error) => tracing::warn!(%error, "cgroups of the lost spawner are left"),
+        }
+    }
+
+    fn shut_down(&mut self, request: Request) {
+        self.shut_down = true;
+        let Some(mut connection) = self.connection.take() else { return };
+        if protocol::send(connection.socket.as_fd(), &request, &[]).is_err() {
+            // It has ended by itself.
+            tracing::warn!("sandbox spawner was lost before the shutdown");
+        }
+        let ended = connection.child.wait().is_ok_and(|status| status.success());
+        self.state.alive.send_replace(false);
+        self.state.lose(connection.generation);
+        if ended {
+            self.state.cleared();
+        } else {
+            self.clear();
+        }
+    }
+
+    /// Nobody needs the spawner any more.
+    fn close(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            let _ = socket::shut(connection.socket.as_fd());
+            let _ = connection.child.wait();
+            self.state.alive.send_replace(false);
+            self.state.lose(connection.generation);
+        }
+    }
+}
+
+struct Reader {
+    socket: OwnedFd,
+    state: Arc<State>,
+    commands: mpsc::Sender<Job>,
+    generation: u64,
+}
+
+impl Reader {
+    fn run(self) {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        loop {
+            match protocol::receive(self.socket.as_fd(), &mut buffer, true) {
+                Ok(Some((Reply::Bye, _))) => return,
+                Ok(Some((reply, fds))) => self.state.take(reply, fds),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "sandbox spawner talks nonsense");
+                    break;
+                }
+            }
+        }
+        // In this order: who sees the loss and asks for a sandbox is behind the job.
+        let _ = self.commands.send(Job::Lost { generation: self.generation });
+        self.state.lose(self.generation);
+    }
+}

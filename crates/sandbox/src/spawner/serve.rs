@@ -1,0 +1,502 @@
+//! The spawner process: a single-threaded loop.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::live::{Live, exit_status};
+use super::slots::Slots;
+use super::{SpawnerConfig, check};
+use crate::cgroup::{self, Limits, Place, dynmods, folder, mountinfo};
+use crate::error::{Context, SandboxError};
+use crate::init;
+use crate::memory;
+use crate::protocol::{self, InitMessage, MAX_MESSAGE, Reply, Request};
+use crate::seccomp::Filters;
+use crate::spec::{ExitStatus, SandboxSpec};
+use crate::sys::poll::{self, Interest, Poller};
+use crate::sys::process::{self, Clone};
+use crate::sys::socket::{self, Pair};
+
+/// How often sandboxes are looked at that have more memory charged than their limit.
+const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long to wait for a predecessor that is still cleaning up.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long removing leftovers may take.
+const CLEAR_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long all sandboxes may take to end when the spawner closes.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a descriptor in the poller belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Control,
+    Signal,
+    /// Messages of a sandbox's init.
+    Status(u64),
+    /// The end of a sandbox's init.
+    End(u64),
+    /// Memory events of a sandbox.
+    Memory(u64),
+}
+
+impl Token {
+    fn number(self) -> u64 {
+        match self {
+            Token::Control => 0,
+            Token::Signal => 1,
+            Token::Status(key) => key << 2 | 1,
+            Token::End(key) => key << 2 | 2,
+            Token::Memory(key) => key << 2 | 3,
+        }
+    }
+
+    fn from_number(number: u64) -> Token {
+        match (number >> 2, number & 3) {
+            (0, 0) => Token::Control,
+            (0, _) => Token::Signal,
+            (key, 1) => Token::Status(key),
+            (key, 2) => Token::End(key),
+            (key, _) => Token::Memory(key),
+        }
+    }
+}
+
+/// Runs the spawner on the socket that is its stdin, until the server closes it.
+pub(super) fn run() -> ! {
+    let code = match serve() {
+        Ok(()) => 0,
+        Err(_) => 1,
+    };
+    process::exit_now(code)
+}
+
+fn serve() -> io::Result<()> {
+    process::set_name(c"lambkin-spawner");
+    process::set_dumpable(false)?;
+    // A session of its own: signals of the server's terminal are not for us.
+    let _ = process::new_session();
+    process::set_umask(0o022);
+    let signal = poll::terminate_signal()?;
+    let control = crate::sys::duplicate_from(io::stdin().as_fd(), 3)?;
+    File::options().read(true).open("/dev/null").and_then(|null| process::place(null.as_fd(), 0))?;
+    // Beside the closing of the socket, should some other process hold a copy of it.
+    process::set_parent_death_signal(libc::SIGTERM)?;
+
+    let mut buffer = vec![0; MAX_MESSAGE];
+    let config = match protocol::receive(control.as_fd(), &mut buffer, true)? {
+        Some((Request::Configure(config), _)) => config,
+        _ => return Ok(()),
+    };
+    let mut server = match Server::new(config, control, signal, buffer) {
+        Ok((server, notes)) => {
+            protocol::send(server.control.as_fd(), &Reply::Ready { notes }, &[])?;
+            server
+        }
+        Err((control, error)) => return protocol::send(control.as_fd(), &Reply::Unable(error), &[]),
+    };
+    server.run()
+}
+
+struct Server {
+    control: OwnedFd,
+    signal: OwnedFd,
+    buffer: Vec<u8>,
+    poller: Poller,
+    place: Box<dyn Place>,
+    filters: Filters,
+    slots: Slots,
+    uid_count: u32,
+    live: HashMap<u64, Live>,
+    tolerance: u64,
+    next_watch: Option<Instant>,
+    /// Since when everything is to end, and whether the server waits for an answer.
+    closing: Option<(Instant, bool)>,
+    _lock: File,
+}
+
+impl Server {
+    fn new(
+        config: SpawnerConfig,
+        control: OwnedFd,
+        signal: OwnedFd,
+        buffer: Vec<u8>,
+    ) -> Result<(Server, Vec<String>), (OwnedFd, SandboxError)> {
+        let parts = match Parts::new(&config) {
+            Ok(parts) => parts,
+            Err(error) => return Err((control, error)),
+        };
+        let watched = parts
+            .poller
+            .add(control.as_fd(), Interest::Readable, Token::Control.number())
+            .and_then(|()| parts.poller.add(signal.as_fd(), Interest::Readable, Token::Signal.number()));
+        if let Err(error) = watched {
+            return Err((control, SandboxError::step("watch control socket", &error)));
+        }
+        let server = Server {
+            control,
+            signal,
+            buffer,
+            poller: parts.poller,
+            place: parts.place,
+            filters: parts.filters,
+            slots: Slots::new(config.uid_base, config.uid_count),
+            uid_count: config.uid_count,
+            live: HashMap::new(),
+            tolerance: memory::tolerance(),
+            next_watch: None,
+            closing: None,
+            _lock: parts.lock,
+        };
+        Ok((server, parts.notes))
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            for number in self.poller.wait(self.timeout())? {
+                match Token::from_number(number) {
+                    Token::Control => self.take_request(),
+                    Token::Signal => {
+                        poll::drain(self.signal.as_fd());
+                        self.close(false);
+                    }
+                    Token::Status(key) => self.take_status(key),
+                    Token::End(key) => self.reap(key),
+                    Token::Memory(key) => self.memory_event(key),
+                }
+            }
+            self.watch_memory();
+            self.remove_ended();
+            if let Some((since, answer)) = self.closing
+                && (self.live.is_empty() || since.elapsed() > CLOSE_PATIENCE)
+            {
+                return self.finish(answer);
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let removals = self.live.values().filter_map(|live| live.removal.map(|(at, _)| at));
+        let closing = self.closing.map(|(since, _)| since + CLOSE_PATIENCE);
+        let next = removals.chain(self.next_watch).chain(closing).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// Tells the server something. If it is gone, so is our reason to be.
+    fn reply(&mut self, reply: &Reply, fds: &[BorrowedFd<'_>]) {
+        if protocol::send(self.control.as_fd(), reply, fds).is_err() {
+            self.close(false);
+        }
+    }
+
+    fn take_request(&mut self) {
+        let received = protocol::receive(self.control.as_fd(), &mut self.buffer, false);
+        match received {
+            Ok(Some((Request::Create { key, spec }, fds))) => self.create(key, &spec, fds),
+            Ok(Some((Request::Shutdown, _))) => self.close(true),
+            Ok(Some((Request::Configure(_), _))) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(None) | Err(_) => self.close(false),
+        }
+    }
+
+    fn close(&mut self, answer: bool) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.closing = Some((Instant::now(), answer));
+        if !answer {
+            // Nobody is left to listen; an end of file would be reported for ever.
+            self.poller.remove(self.control.as_fd());
+        }
+        for live in self.live.values() {
+            live.kill();
+        }
+    }
+
+    fn finish(&mut self, answer: bool) -> io::Result<()> {
+        let folders = self.place.folders();
+        // What could not be removed is left to the next spawner of this instance.
+        let _ = folder::clear(&folders, CLEAR_PATIENCE);
+        for path in folders {
+            let _ = folder::remove(path);
+        }
+        if answer { protocol::send(self.control.as_fd(), &Reply::Bye, &[]) } else { Ok(()) }
+    }
+
+    fn create(&mut self, key: u64, spec: &SandboxSpec, fds: Vec<OwnedFd>) {
+        match self.try_create(key, spec, fds) {
+            Ok(live) => {
+                self.live.insert(key, live);
+            }
+            Err(error) => self.reply(&Reply::Failed { key, error, gone_follows: false }, &[]),
+        }
+    }
+
+    fn try_create(&mut self, key: u64, spec: &SandboxSpec, fds: Vec<OwnedFd>) -> Result<Live, SandboxError> {
+        if self.closing.is_some() {
+            return Err(SandboxError::ShutDown);
+        }
+        check::check(spec)?;
+        if self.live.values().any(|live| live.id == spec.id) {
+            return Err(SandboxError::Spec(format!("id {} belongs to another live sandbox", spec.id)));
+        }
+        let uid = self.slots.take().ok_or(SandboxError::NoFreeUid(self.uid_count))?;
+        let limits = Limits {
+            memory_bytes: spec.memory_bytes,
+            tmp_bytes: spec.tmp_bytes,
+            // Init is one of them.
+            pids_max: spec.pids_max.saturating_add(1),
+            cpu_quota_us: spec.cpu_quota_us,
+        };
+        let result = self.place.create(&spec.id, &limits).and_then(|mut group| {
+            match self.clone_init(key, spec, &fds, uid, group.as_mut()) {
+                Ok((pid, init, status)) => Ok(Live {
+                    id: spec.id.clone(),
+                    uid,
+                    pid,
+                    init,
+                    status: Some(status),
+                    group,
+                    tmp: None,
+                    memory_bytes: spec.memory_bytes,
+                    created: false,
+                    reported: false,
+                    out_of_memory: false,
+                    watched: false,
+                    removal: None,
+                }),
+                Err(error) => {
+                    let _ = group.remove();
+                    Err(error)
+                }
+            }
+        });
+        if result.is_err() {
+            self.slots.give_back(uid);
+        }
+        result
+    }
+
+    fn clone_init(
+        &self,
+        key: u64,
+        spec: &SandboxSpec,
+        fds: &[OwnedFd],
+        uid: u32,
+        group: &mut dyn cgroup::Group,
+    ) -> Result<(i32, OwnedFd, OwnedFd), SandboxError> {
+        let missing = || SandboxError::Spec("descriptors are missing".to_owned());
+        let fd = |number: usize| fds.get(number).map(AsFd::as_fd).ok_or_else(missing);
+        let entries = group.take_entries();
+        let (ours, theirs) = socket::socket_pair(Pair::Messages).step("make status socket")?;
+        let input = init::Input {
+            spec,
+            host_uid: uid,
+            status: theirs.as_fd(),
+            output: fd(0)?,
+            channels: if spec.channel { Some((fd(1)?, fd(2)?)) } else { None },
+            cgroup_entries: &entries,
+            filters: &self.filters,
+        };
+        let cloned = process::clone_process(init::CLONE_NAMESPACES, group.clone_target());
+        let (pid, init) = match cloned.step("clone init")? {
+            Clone::Child => init::run(&input),
+            Clone::Parent { pid, pidfd } => (pid, pidfd),
+        };
+        let (memory, interest) = group.memory_events();
+        let watched = self
+            .poller
+            .add(ours.as_fd(), Interest::Readable, Token::Status(key).number())
+            .and_then(|()| self.poller.add(init.as_fd(), Interest::Readable, Token::End(key).number()))
+            .and_then(|()| self.poller.add(memory, interest, Token::Memory(key).number()));
+        if let Err(error) = watched {
+            let _ = process::pidfd_signal(init.as_fd(), libc::SIGKILL);
+            let _ = process::wait_for(Some(pid));
+            return Err(SandboxError::step("watch init", &error));
+        }
+        Ok((pid, init, ours))
+    }
+
+    /// Takes all messages that an init has sent.
+    fn take_status(&mut self, key: u64) {
+        loop {
+            let Some(live) = self.live.get_mut(&key) else { return };
+            let Some(status) = &live.status else { return };
+            match protocol::receive(status.as_fd(), &mut self.buffer, false) {
+                Ok(Some((InitMessage::MapUsers, _))) => {
+                    if let Err(error) = init::map_users(live.pid, live.uid, status.as_fd()) {
+                        live.kill();
+                        self.failed(key, error);
+                    }
+                }
+                Ok(Some((InitMessage::Started, fds))) => self.started(key, fds),
+                Ok(Some((InitMessage::Failed(error), _))) => self.failed(key, error),
+                Ok(Some((InitMessage::ExecFailed(errno), _))) => {
+                    self.ended(key, ExitStatus::ExecFailed(errno));
+                }
+                Ok(Some((InitMessage::Exited(raw), _))) => self.ended(key, exit_status(raw)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(None) | Err(_) => {
+                    self.poller.remove(status.as_fd());
+                    live.status = None;
+                }
+            }
+        }
+    }
+
+    fn started(&mut self, key: u64, fds: Vec<OwnedFd>) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        let mut fds = fds.into_iter();
+        let (Some(program), Some(tmp)) = (fds.next(), fds.next()) else {
+            live.kill();
+            let error = SandboxError::Spec("init sent no descriptors".to_owned());
+            return self.failed(key, error);
+        };
+        let listeners: Vec<OwnedFd> = fds.collect();
+        let mut passed = vec![live.init.as_fd(), program.as_fd(), tmp.as_fd()];
+        let mut controls = Vec::new();
+        for (kind, fd) in live.group.controls().list() {
+            controls.push(kind);
+            passed.push(fd);
+        }
+        passed.extend(listeners.iter().map(AsFd::as_fd));
+        let sent = protocol::send(self.control.as_fd(), &Reply::Created { key, controls }, &passed);
+        live.tmp = Some(tmp);
+        live.created = true;
+        if sent.is_err() {
+            self.close(false);
+        }
+    }
+
+    fn failed(&mut self, key: u64, error: SandboxError) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        if !std::mem::replace(&mut live.reported, true) {
+            self.reply(&Reply::Failed { key, error, gone_follows: true }, &[]);
+        }
+    }
+
+    fn ended(&mut self, key: u64, status: ExitStatus) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        if !std::mem::replace(&mut live.reported, true) {
+            let status = live.final_status(status);
+            let usage = live.final_usage(status);
+            self.reply(&Reply::Ended { key, status, usage }, &[]);
+        }
+    }
+
+    /// Init has ended, and all processes of its namespace before it.
+    fn reap(&mut self, key: u64) {
+        // What it said last may still be unread.
+        self.take_status(key);
+        let Some(live) = self.live.get_mut(&key) else { return };
+        if live.removal.is_some() {
+            return;
+        }
+        let raw = process::wait_for(Some(live.pid)).map_or(libc::SIGKILL, |(_, raw)| raw);
+        self.poller.remove(live.init.as_fd());
+        self.poller.remove(live.group.memory_events().0);
+        live.start_removal();
+        live.tmp.as_ref().inspect(|_| live.watched = false);
+        let (created, status) = (live.created, exit_status(raw));
+        if created {
+            // Init was killed before it could say how the program ended: so was the program.
+            self.ended(key, ExitStatus::Signal(libc::SIGKILL));
+        } else {
+            let lacked_memory = live.final_status(status) == ExitStatus::OutOfMemory;
+            let errno = if lacked_memory { libc::ENOMEM } else { libc::ECHILD };
+            let error = SandboxError::step("set up sandbox", &io::Error::from_raw_os_error(errno));
+            self.failed(key, error);
+        }
+        if let Some(live) = self.live.get_mut(&key) {
+            // Holding it would hold all that is in it.
+            live.tmp = None;
+        }
+    }
+
+    fn memory_event(&mut self, key: u64) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        let (fd, interest) = live.group.memory_events();
+        if interest == Interest::Readable {
+            poll::drain(fd);
+        }
+        live.check_memory(self.tolerance);
+        if live.watched && self.next_watch.is_none() {
+            self.next_watch = Some(Instant::now() + WATCH_INTERVAL);
+        }
+    }
+
+    fn watch_memory(&mut self) {
+        let now = Instant::now();
+        if self.next_watch.is_none_or(|at| at > now) {
+            return;
+        }
+        for live in self.live.values_mut().filter(|live| live.watched) {
+            live.check_memory(self.tolerance);
+        }
+        let more = self.live.values().any(|live| live.watched);
+        self.next_watch = more.then(|| now + WATCH_INTERVAL);
+    }
+
+    fn remove_ended(&mut self) {
+        let now = Instant::now();
+        let gone: Vec<u64> =
+            self.live.iter_mut().filter_map(|(key, live)| live.try_removal(now).then_some(*key)).collect();
+        for key in gone {
+            if let Some(live) = self.live.remove(&key) {
+                self.slots.give_back(live.uid);
+            }
+            self.reply(&Reply::Gone { key }, &[]);
+        }
+    }
+}
+
+/// What a server is made from.
+struct Parts {
+    place: Box<dyn Place>,
+    lock: File,
+    filters: Filters,
+    poller: Poller,
+    notes: Vec<String>,
+}
+
+impl Parts {
+    fn new(config: &SpawnerConfig) -> Result<Parts, SandboxError> {
+        config.check()?;
+        if process::effective_uid() != 0 {
+            return Err(SandboxError::Host("the server does not run as root".to_owned()));
+        }
+        let first = cgroup::open_place(&config.instance)?;
+        let lock = match first.folders().first() {
+            Some(folder) => folder::lock(folder, LOCK_PATIENCE)?,
+            None => return Err(SandboxError::Host("no cgroup folder".to_owned())),
+        };
+        // A predecessor that has just finished may have removed some of the folders.
+        let place = cgroup::open_place(&config.instance)?;
+        let cleared = folder::clear(&place.folders(), CLEAR_PATIENCE)?;
+        let mounts = mountinfo::read().step("read mountinfo")?;
+        let mut notes = vec![place.describe(), dynmods::favor(&mounts).to_string()];
+        if cleared > 0 {
+            notes.push(format!("{cleared} cgroups of a dead predecessor were cleared"));
+        }
+        let poller = Poller::new().step("make poller")?;
+        Ok(Parts { place, lock, filters: Filters::compile()?, poller, notes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens() {
+        for token in [Token::Control, Token::Signal, Token::Status(1), Token::End(7), Token::Memory(9)] {
+            assert_eq!(Token::from_number(token.number()), token);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Real sandboxes on this host. Needs root; prints why and passes if it is not.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+mod isolation;
+mod lifecycle;
+mod limits;
+mod loss;
+mod support;

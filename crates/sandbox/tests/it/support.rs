@@ -1,0 +1,215 @@
+//! What the tests share.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use lambkin_sandbox::{BindMount, ExitStatus, Sandbox, SandboxSpec, Spawner, SpawnerConfig};
+
+pub(crate) const MIB: u64 = 1024 * 1024;
+
+/// The spawner for tests.
+pub(crate) const EXECUTABLE: &str = env!("CARGO_BIN_EXE_lambkin-sandbox-spawner");
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A spawner of its own for one test, with its own range of user ids.
+pub(crate) struct Host {
+    pub(crate) spawner: Spawner,
+    pub(crate) instance: String,
+    pub(crate) uid_base: u32,
+}
+
+/// Whether this process is root; says so on stderr if not.
+pub(crate) fn is_root() -> bool {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|own| {
+        use std::os::unix::fs::MetadataExt;
+        own.uid() == 0
+    });
+    if !root {
+        eprintln!("skipped: sandboxes need root");
+    }
+    root
+}
+
+/// A configuration that no other test has, in this process or another.
+pub(crate) fn config() -> SpawnerConfig {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    // Two processes with the same range are harmless but for the check for left processes.
+    let uid_base = 300_000 + (process % 10_000) * 10_000 + number * 200;
+    SpawnerConfig { instance: format!("test-{process}-{number}"), uid_base, uid_count: 200 }
+}
+
+pub(crate) fn start(config: &SpawnerConfig) -> Spawner {
+    Spawner::start_with_executable(config.clone(), Path::new(EXECUTABLE)).unwrap()
+}
+
+impl Host {
+    /// `None` if we are not root.
+    pub(crate) fn new() -> Option<Host> {
+        if !is_root() {
+            return None;
+        }
+        let config = config();
+        Some(Host { spawner: start(&config), instance: config.instance, uid_base: config.uid_base })
+    }
+
+    pub(crate) async fn create(&self, spec: SandboxSpec) -> Sandbox {
+        self.spawner.create(spec).await.unwrap()
+    }
+
+    /// Runs a shell script to its end: its output and end.
+    pub(crate) async fn shell(&self, script: &str) -> (String, ExitStatus) {
+        self.run(shell("shell", script)).await
+    }
+
+    /// Runs a Python program to its end.
+    pub(crate) async fn python(&self, program: &str) -> (String, ExitStatus) {
+        self.run(python("python", program)).await
+    }
+
+    pub(crate) async fn run(&self, spec: SandboxSpec) -> (String, ExitStatus) {
+        let mut sandbox = self.create(spec).await;
+        let output = sandbox.take_output().unwrap();
+        let text = tokio::task::spawn_blocking(move || read_all(output)).await.unwrap();
+        let status = sandbox.wait().await;
+        drop(sandbox);
+        self.settled().await;
+        (text, status)
+    }
+
+    /// Waits until nothing is left of ended sandboxes.
+    pub(crate) async fn settled(&self) {
+        until("teardowns are done", || self.spawner.stats().pending_teardowns == 0).await;
+    }
+
+    /// Shuts down and checks that nothing is left.
+    pub(crate) async fn finish(self) {
+        self.spawner.shutdown().await;
+        assert!(!self.spawner.alive());
+        let stats = self.spawner.stats();
+        assert_eq!((stats.live, stats.pending_teardowns), (0, 0));
+        assert_clean(&self.instance, self.uid_base).await;
+    }
+}
+
+/// No cgroup, process or mount of a spawner is left.
+pub(crate) async fn assert_clean(instance: &str, uid_base: u32) {
+    until("cgroups are gone", || cgroups(instance).is_empty()).await;
+    until("processes are gone", || processes(uid_base, 200).is_empty()).await;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&format!("uid={uid_base}")), "{mounts}");
+}
+
+/// Waits for a condition that other processes bring about.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not after 20 s: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// All cgroup folders of an instance.
+pub(crate) fn cgroups(instance: &str) -> Vec<PathBuf> {
+    let name = format!("lambkin-{instance}");
+    let mut found = Vec::new();
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        let folder = hierarchy.path().join(&name);
+        if folder.is_dir() {
+            found.push(folder);
+        }
+    }
+    found
+}
+
+/// Processes of a range of users.
+pub(crate) fn processes(uid_base: u32, count: u32) -> Vec<i32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            // An undumpable process's folder belongs to root, so ask for its status.
+            let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+            let line = status.lines().find(|line| line.starts_with("Uid:"))?;
+            let uid: u32 = line.split_whitespace().nth(1)?.parse().ok()?;
+            let _ = entry.metadata().map(|data| data.uid());
+            (uid_base..uid_base + count).contains(&uid).then_some(pid)
+        })
+        .collect()
+}
+
+/// Reads a nonblocking descriptor to its end.
+pub(crate) fn read_all(fd: OwnedFd) -> String {
+    let mut file = std::fs::File::from(fd);
+    let mut data = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return String::from_utf8_lossy(&data).into_owned(),
+            Ok(length) => data.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Reads from a nonblocking descriptor until the text ends with `end`.
+pub(crate) fn read_until(fd: &OwnedFd, end: &str) -> String {
+    let mut file = std::fs::File::from(fd.try_clone().unwrap());
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !text.ends_with(end) {
+        match file.read(&mut buffer) {
+            Ok(0) => panic!("ended after {text:?}"),
+            Ok(length) => text.push_str(&String::from_utf8_lossy(&buffer[..length])),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                assert!(Instant::now() < deadline, "only {text:?}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    text
+}
+
+/// A sandbox with the host's programs and libraries.
+pub(crate) fn spec(id: &str, command: &[&str]) -> SandboxSpec {
+    let link = |link: &str, target: &str| (link.to_owned(), target.to_owned());
+    SandboxSpec {
+        id: id.to_owned(),
+        command: command.iter().map(|&argument| argument.to_owned()).collect(),
+        environment: vec![
+            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+            ("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned()),
+        ],
+        working_dir: "/".to_owned(),
+        binds: vec![BindMount { source: "/usr".into(), target: "/usr".to_owned(), optional: false }],
+        symlinks: vec![link("/bin", "usr/bin"), link("/lib", "usr/lib"), link("/lib64", "usr/lib64")],
+        files: vec![("/etc/passwd".to_owned(), "sbx:x:993:990::/tmp:/bin/false\n".to_owned())],
+        overlays: Vec::new(),
+        memory_bytes: 256 * MIB,
+        tmp_bytes: 64 * MIB,
+        pids_max: 64,
+        open_files_max: 1024,
+        cpu_quota_us: None,
+        listen_ports: Vec::new(),
+        channel: false,
+    }
+}
+
+pub(crate) fn shell(id: &str, script: &str) -> SandboxSpec {
+    spec(id, &["/bin/sh", "-c", script])
+}
+
+pub(crate) fn python(id: &str, program: &str) -> SandboxSpec {
+    spec(id, &["/usr/bin/python3.11", "-I", "-S", "-c", program])
+}
