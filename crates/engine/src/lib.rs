@@ -36,4 +36,5 @@ mod variables;
 
 pub use config::EngineConfig;
 pub use engine::{Engine, EngineError};
+pub use runtimes::survey;
 pub use stats::EngineStats;

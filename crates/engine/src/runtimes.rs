@@ -95,10 +95,33 @@ impl Runtimes {
     }
 }
 
+/// Every runtime of this release with what would run on this host, or why nothing would and what to do
+/// about it. Blocks: it runs interpreters to learn their version.
+#[must_use]
+pub fn survey() -> Vec<(String, Result<String, String>)> {
+    let runtimes = Runtimes {
+        python_bootstrap: PathBuf::new(),
+        search: SearchPath::of_process(),
+        found: Mutex::default(),
+    };
+    let pythons = PYTHON_MINORS.map(|minor| format!("python3.{minor}"));
+    let custom = ["provided.al2023", "provided.al2", "provided", "go1.x"].map(str::to_owned);
+    pythons
+        .chain(custom)
+        .map(|identifier| {
+            let found = runtimes.resolve(&identifier).map(|runtime| runtime.description.clone());
+            (identifier, found)
+        })
+        .collect()
+}
+
+/// The `python3.X` that the bootstrap runs on.
+const PYTHON_MINORS: std::ops::RangeInclusive<u32> = 8..=14;
+
 /// The minor version of a supported `python3.X`.
 fn python_minor(identifier: &str) -> Option<u32> {
     let minor = identifier.strip_prefix("python3.")?;
-    let number = minor.parse().ok().filter(|minor: &u32| (8..=14).contains(minor))?;
+    let number = minor.parse().ok().filter(|minor: &u32| PYTHON_MINORS.contains(minor))?;
     (minor == number.to_string()).then_some(number)
 }
 
