@@ -81,6 +81,10 @@ fn unpack_limited(package: &Bytes, folder: &Path, limit: u64) -> Result<u64, Arc
     if archive.has_overlapping_files().map_err(invalid)? {
         return Err(ArchiveError::Invalid("entries overlap".to_owned()));
     }
+    // What it says of itself is enough to refuse it.
+    if archive.decompressed_size().is_some_and(|size| size > u128::from(limit)) {
+        return Err(ArchiveError::TooLarge);
+    }
     let mut tree = Tree { folder, nodes: HashMap::new() };
     let mut links = Vec::new();
     let mut total = 0_u64;
@@ -89,19 +93,26 @@ fn unpack_limited(package: &Bytes, folder: &Path, limit: u64) -> Result<u64, Arc
         if entry.encrypted() {
             return Err(ArchiveError::Invalid("an entry is encrypted".to_owned()));
         }
-        let raw = entry.name_raw().to_vec();
         let mode = entry.unix_mode().unwrap_or(0);
-        let (path, slash) = match raw.strip_suffix(b"/") {
-            Some(path) => (path, true),
-            None => (raw.as_slice(), false),
+        let (name, slash) = match entry.name_raw().strip_suffix(b"/") {
+            Some(name) => (name, true),
+            None => (entry.name_raw(), false),
         };
-        check_path(path)?;
+        let path = clean_path(name)?;
+        let path = path.as_slice();
         let node = match (mode & S_IFMT, slash) {
             (S_IFDIR, _) | (0, true) => Node::Folder,
             (S_IFREG | 0, false) => Node::File,
             (S_IFLNK, false) => Node::Link,
             _ => return Err(refused(path, "is neither a file nor a folder nor a link")),
         };
+        if path.is_empty() {
+            // The folder itself, as some tools put it in.
+            if node == Node::Folder {
+                continue;
+            }
+            return Err(refused(name, "has no name"));
+        }
         tree.add(path, node)?;
         match node {
             Node::Folder => {}
@@ -203,20 +214,24 @@ fn copy(entry: &mut impl Read, mut file: File, limit: u64) -> Result<u64, Archiv
     }
 }
 
-/// Takes relative paths of ordinary components only.
-fn check_path(path: &[u8]) -> Result<(), ArchiveError> {
-    if path.len() > MAX_PATH {
-        return Err(refused(path, "is too long"));
+/// Takes relative paths of ordinary components only; leaves `.` out.
+fn clean_path(name: &[u8]) -> Result<Vec<u8>, ArchiveError> {
+    if name.len() > MAX_PATH {
+        return Err(refused(name, "is too long"));
     }
-    if path.contains(&0) || path.contains(&b'\\') {
-        return Err(refused(path, "holds a NUL byte or a backslash"));
+    if name.contains(&0) || name.contains(&b'\\') {
+        return Err(refused(name, "holds a NUL byte or a backslash"));
     }
-    for part in path.split(|byte| *byte == b'/') {
-        if part.is_empty() || part == b"." || part == b".." || part.len() > 255 {
-            return Err(refused(path, "is not a plain relative path"));
+    let mut parts = Vec::new();
+    for part in name.split(|byte| *byte == b'/') {
+        match part {
+            b"." => {}
+            b"" | b".." => return Err(refused(name, "is not a plain relative path")),
+            part if part.len() > 255 => return Err(refused(name, "is not a plain relative path")),
+            part => parts.push(part),
         }
     }
-    Ok(())
+    Ok(parts.join(&b'/'))
 }
 
 /// Takes link targets that stay inside wherever the other links of the archive lead: `..` only in front,

@@ -79,6 +79,8 @@ fn unpacks_files_folders_and_links() {
         ("deep/er/b", 0o100_444, b"b"),
         ("deep/up", 0o120_777, b"../lib/a.py"),
         ("abs", 0o120_777, b"/var/task/run"),
+        ("./", 0o040_755, b""),
+        ("./dot/./file", 0o100_644, b""),
     ]));
     assert_eq!(result.unwrap(), 6);
     let mode =
@@ -105,7 +107,8 @@ fn unpacks_what_the_zip_crate_writes() {
 
 #[test]
 fn refuses_names_that_leave_the_folder() {
-    for name in ["/etc/passwd", "../x", "a/../../x", "a/..", "..", ".", "a//b", "a\\..\\x", "x\0y", "./a", ""]
+    for name in
+        ["/etc/passwd", "../x", "a/../../x", "a/..", "..", ".", "a//b", "a\\..\\x", "x\0y", "./../a", ""]
     {
         assert!(!refusal(&[(name, 0o100_644, b"x")]).is_empty());
     }
@@ -120,6 +123,7 @@ fn refuses_links_that_lead_outside() {
         assert!(refusal(&[("link", 0o120_777, target.as_bytes())]).contains("leads outside"), "{target}");
     }
     assert!(refusal(&[("d/link", 0o120_777, b"../../x")]).contains("leads outside"));
+    assert!(refusal(&[("./././link", 0o120_777, b"../x")]).contains("leads outside"));
 }
 
 #[test]
@@ -141,6 +145,7 @@ fn refuses_devices_sockets_and_pipes() {
 #[test]
 fn refuses_duplicates() {
     assert!(refusal(&[("a", 0o100_644, b"1"), ("a", 0o100_644, b"2")]).contains("twice"));
+    assert!(refusal(&[("a", 0o100_644, b"1"), ("./a", 0o100_644, b"2")]).contains("twice"));
     assert!(refusal(&[("a", 0o100_644, b"1"), ("a/", 0o040_755, b"")]).contains("both a folder"));
     let (_dir, twice) = extract(raw_zip(&[("d/", 0o040_755, b""), ("d/x", 0, b"x")]));
     assert!(twice.is_ok(), "a folder may be named and implied");

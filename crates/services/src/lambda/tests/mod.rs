@@ -1,0 +1,168 @@
+//! The service as a whole on the in-memory store, with an engine that answers what it was asked to run.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lambkin_core::FunctionSpec;
+use lambkin_core::clock::ManualClock;
+use lambkin_core::invoke::{Invocation, InvokeError, InvokeOutcome};
+use lambkin_model::lambda::*;
+use lambkin_model::{Blob, RequestContext};
+use lambkin_store::MemMetadata;
+
+use super::*;
+use crate::testing::{MemBlobs, context, context_of, zip_of};
+
+mod operations;
+mod states;
+
+/// Answers `{"code": FIRST FILE, "env": {...}}` of the spec it is given.
+#[derive(Debug, Default)]
+struct TestInvoker {
+    missing_runtimes: Mutex<Vec<&'static str>>,
+    retired: Mutex<Vec<(String, Option<String>)>>,
+    /// While closed, looking for a runtime waits, so that functions stay unsettled.
+    gate: (Mutex<bool>, std::sync::Condvar),
+}
+
+impl TestInvoker {
+    fn close(&self, closed: bool) {
+        *self.gate.0.lock().unwrap() = closed;
+        self.gate.1.notify_all();
+    }
+}
+
+impl Invoker for TestInvoker {
+    fn invoke(
+        &self,
+        spec: Arc<FunctionSpec>,
+        invocation: Invocation,
+    ) -> Pin<Box<dyn Future<Output = Result<InvokeOutcome, InvokeError>> + Send>> {
+        Box::pin(async move {
+            let code = std::fs::read_to_string(spec.code.join("a.py")).unwrap();
+            if code == "throttle" {
+                return Err(InvokeError::Throttled { reason: "ConcurrentInvocationLimitExceeded" });
+            }
+            let event: serde_json::Value = serde_json::from_slice(&invocation.payload).unwrap();
+            let answer = serde_json::json!({
+                "code": code, "env": spec.environment, "event": event, "arn": invocation.invoked_function_arn,
+                "context": invocation.client_context,
+            });
+            Ok(InvokeOutcome {
+                payload: answer.to_string().into(),
+                function_error: (code == "fail").then_some("Unhandled"),
+                log_tail: invocation.log_tail.then(|| Bytes::from_static(b"START")),
+                executed_version: spec.version.clone(),
+            })
+        })
+    }
+
+    fn retire(&self, function_arn: &str, keep: Option<&str>) {
+        self.retired.lock().unwrap().push((function_arn.to_owned(), keep.map(ToOwned::to_owned)));
+    }
+
+    fn runtime_available(&self, runtime: &str) -> Result<String, String> {
+        let closed = self.gate.0.lock().unwrap();
+        drop(self.gate.1.wait_while(closed, |closed| *closed).unwrap());
+        if self.missing_runtimes.lock().unwrap().contains(&runtime) {
+            return Err(format!("install {runtime}"));
+        }
+        Ok(format!("{runtime} of this host"))
+    }
+}
+
+struct Fixture {
+    service: LambdaService,
+    invoker: Arc<TestInvoker>,
+    clock: Arc<ManualClock>,
+    deps: LambdaDeps,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        // A blocked look for a runtime would block the end of the tokio runtime.
+        self.invoker.close(false);
+    }
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let invoker = Arc::new(TestInvoker::default());
+        let clock = Arc::new(ManualClock::at(1_795_435_200_000));
+        let deps = LambdaDeps {
+            metadata: Arc::new(MemMetadata::default()),
+            blobs: Arc::new(MemBlobs::default()),
+            invoker: invoker.clone(),
+            clock: clock.clone(),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let service = LambdaService::new(deps.clone(), LambdaConfig::new(dir.path())).await.unwrap();
+        Self { service, invoker, clock, deps, dir }
+    }
+
+    /// Ends the service and starts another on the same store and folder.
+    async fn restart(&mut self) {
+        self.service =
+            LambdaService::new(self.deps.clone(), LambdaConfig::new(self.dir.path())).await.unwrap();
+    }
+
+    async fn create(&self, name: &str, code: &str) -> FunctionConfiguration {
+        self.service.create_function(&context(), request(name, code)).await.unwrap()
+    }
+
+    async fn configuration(&self, name: &str) -> FunctionConfiguration {
+        let request =
+            GetFunctionConfigurationRequest { function_name: Some(name.to_owned()), qualifier: None };
+        self.service.get_function_configuration(&context(), request).await.unwrap()
+    }
+
+    /// Waits for the end of what the reconciler does.
+    async fn settled(&self, name: &str) -> FunctionConfiguration {
+        loop {
+            let configuration = self.configuration(name).await;
+            let unsettled = configuration.state.as_deref() == Some("Pending")
+                || configuration.last_update_status.as_deref() == Some("InProgress");
+            if !unsettled {
+                return configuration;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn invoke(&self, name: &str) -> Result<serde_json::Value, AwsError> {
+        let answer = self.service.invoke(&context(), invocation(name)).await?;
+        Ok(serde_json::from_slice(&answer.payload.unwrap()).unwrap())
+    }
+
+    async fn update_code(&self, name: &str, code: &str) -> Result<FunctionConfiguration, AwsError> {
+        let request = UpdateFunctionCodeRequest {
+            function_name: Some(name.to_owned()),
+            zip_file: Some(Blob(zip_of(&[("a.py", code.as_bytes())]))),
+            ..Default::default()
+        };
+        self.service.update_function_code(&context(), request).await
+    }
+}
+
+fn request(name: &str, code: &str) -> CreateFunctionRequest {
+    CreateFunctionRequest {
+        function_name: Some(name.to_owned()),
+        runtime: Some("python3.12".to_owned()),
+        role: Some("arn:aws:iam::000000000000:role/r".to_owned()),
+        handler: Some("a.handler".to_owned()),
+        code: Some(FunctionCode {
+            zip_file: Some(Blob(zip_of(&[("a.py", code.as_bytes())]))),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn invocation(name: &str) -> InvocationRequest {
+    InvocationRequest { function_name: Some(name.to_owned()), ..Default::default() }
+}
