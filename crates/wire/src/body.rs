@@ -9,6 +9,9 @@ use http_body_util::BodyExt as _;
 
 /// Longest silence between two pieces of a body.
 const IDLE: Duration = Duration::from_secs(30);
+/// Longest silence, and longest time in all, that a refused body is still read.
+const DRAIN_IDLE: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(60);
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,11 +41,11 @@ where
     if declared.is_some_and(|length| length > limit) {
         return Err(ReadError::TooLarge);
     }
-    let Some(first) = piece(body).await? else { return Ok(Bytes::new()) };
+    let Some(first) = piece(body, IDLE).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
         return Err(ReadError::TooLarge);
     }
-    let Some(second) = piece(body).await? else { return Ok(first) };
+    let Some(second) = piece(body, IDLE).await? else { return Ok(first) };
     let mut whole = BytesMut::with_capacity(declared.unwrap_or(first.len() + second.len()));
     whole.extend_from_slice(&first);
     drop(first);
@@ -52,31 +55,38 @@ where
             return Err(ReadError::TooLarge);
         }
         whole.extend_from_slice(&data);
-        next = piece(body).await?;
+        next = piece(body, IDLE).await?;
     }
     Ok(whole.freeze())
 }
 
-/// Reads and drops up to `limit` bytes of a body that is refused.
-pub(crate) async fn drain<B>(body: &mut B, headers: &HeaderMap, limit: usize)
+/// Reads and drops up to `limit` bytes of a body that is refused, on a task of its own, so that the answer
+/// does not wait for it and a client that writes before it reads gets to the answer.
+pub(crate) fn drain<B>(mut body: B, headers: &HeaderMap, limit: usize)
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Send,
 {
     // Who waits for leave to send, or sends more than is bearable, is not listened to.
-    if headers.contains_key(http::header::EXPECT) || declared(headers).is_some_and(|length| length > limit) {
+    if body.is_end_stream()
+        || headers.contains_key(http::header::EXPECT)
+        || declared(headers).is_some_and(|length| length > limit)
+    {
         return;
     }
-    let mut left = limit;
-    while let Ok(Some(data)) = piece(body).await {
-        match left.checked_sub(data.len()) {
-            Some(rest) => left = rest,
-            None => return,
+    tokio::spawn(tokio::time::timeout(DRAIN, async move {
+        let mut left = limit;
+        while let Ok(Some(data)) = piece(&mut body, DRAIN_IDLE).await {
+            match left.checked_sub(data.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
         }
-    }
+    }));
 }
 
 /// The next piece with bytes in it.
-async fn piece<B>(body: &mut B) -> Result<Option<Bytes>, ReadError>
+async fn piece<B>(body: &mut B, idle: Duration) -> Result<Option<Bytes>, ReadError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -84,7 +94,7 @@ where
         if body.is_end_stream() {
             return Ok(None);
         }
-        let frame = tokio::time::timeout(IDLE, body.frame()).await.map_err(|_| ReadError::Timeout)?;
+        let frame = tokio::time::timeout(idle, body.frame()).await.map_err(|_| ReadError::Timeout)?;
         match frame {
             None => return Ok(None),
             Some(Err(_)) => return Err(ReadError::Broken),

@@ -120,7 +120,8 @@ impl Front {
     /// even if this future is dropped because the client hung up.
     pub async fn handle<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Send,
     {
         let (parts, mut body) = request.into_parts();
         if let Some(internal) = &self.internal
@@ -129,7 +130,7 @@ impl Front {
             return match body::read(&mut body, &parts.headers, self.limits.body).await {
                 Ok(body) => internal.handle(parts, body).await,
                 Err(error) => {
-                    body::drain(&mut body, &parts.headers, self.limits.drain).await;
+                    body::drain(body, &parts.headers, self.limits.drain);
                     refuse::plain(error)
                 }
             };
@@ -139,7 +140,7 @@ impl Front {
             Ok(response) => response,
             Err(refusal) => {
                 // What the refusal left unread.
-                body::drain(&mut body, &parts.headers, self.limits.drain).await;
+                body::drain(body, &parts.headers, self.limits.drain);
                 tracing::debug!(
                     request_id,
                     method = %parts.method,
@@ -227,8 +228,10 @@ impl Front {
         };
         let (operation, labels) = match found {
             Found::Operation(operation, labels) => (operation, labels),
-            Found::Unknown(name) => return Err(refuse(refuse::unknown_operation(protocol, &name, version))),
-            Found::InBody => return Err(refuse(refuse::unknown_operation(protocol, "", None))),
+            Found::Unknown(name) => {
+                return Err(refuse(refuse::unknown_operation(protocol, parts, &name, version)));
+            }
+            Found::InBody => return Err(refuse(refuse::unknown_operation(protocol, parts, "", None))),
         };
         self.call(parts, entry, protocol, operation, labels, caller, request_id).await.map_err(refuse)
     }

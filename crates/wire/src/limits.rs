@@ -10,8 +10,8 @@ pub struct Limits {
     pub upload_body: usize,
     /// Body of every other request.
     pub body: usize,
-    /// How much of a refused body is read and thrown away, so that a client that writes before it reads
-    /// sees the refusal instead of a reset connection.
+    /// How much of a refused body is still read, and thrown away, so that a client that writes before it
+    /// reads sees the refusal instead of a reset connection.
     pub drain: usize,
 }
 

@@ -73,7 +73,12 @@ pub(crate) fn unread(error: ReadError, limit: usize, operation: &str) -> AwsErro
 }
 
 /// A request for an operation the service does not have; it was signed correctly, or signatures do not count.
-pub(crate) fn unknown_operation(protocol: Protocol, name: &str, version: Option<String>) -> AwsError {
+pub(crate) fn unknown_operation(
+    protocol: Protocol,
+    parts: &Parts,
+    name: &str,
+    version: Option<String>,
+) -> AwsError {
     match protocol {
         Protocol::Query | Protocol::Ec2 if name.is_empty() => {
             AwsError::new("MissingAction", 400, "The request must contain the parameter Action.")
@@ -83,11 +88,10 @@ pub(crate) fn unknown_operation(protocol: Protocol, name: &str, version: Option<
         }
         Protocol::Json10 | Protocol::Json11 => AwsError::new("UnknownOperationException", 400, ""),
         Protocol::RpcV2Cbor => AwsError::new("UnknownOperationException", 404, ""),
-        // AWS authorizes before it routes, and finds nothing to authorize.
         Protocol::RestJson | Protocol::RestXml => AwsError::new(
-            "AccessDeniedException",
-            403,
-            "Unable to determine service/operation name to be authorized",
+            "UnknownOperationException",
+            404,
+            format!("No operation has {} {}.", parts.method, parts.uri.path()),
         ),
     }
 }

@@ -76,4 +76,4 @@ pub trait Authenticator: Send + Sync {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

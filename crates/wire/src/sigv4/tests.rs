@@ -17,16 +17,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::route::tests::service;
 
-const KEY: &str = "AKIDEXAMPLE";
+pub(crate) const KEY: &str = "AKIDEXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const TOKEN: &str = "IQoJb3JpZ2luX2VjE//////+token==";
-const NOW: i64 = 1_795_435_200; // 2026-11-23T12:00:00Z
+pub(crate) const NOW: i64 = 1_795_435_200; // 2026-11-23T12:00:00Z
 
 static LAMBDA: Service = service("lambda", &[Protocol::RestJson], "", &[]);
 static S3: Service = service("s3", &[Protocol::RestXml], "", &[]);
 static STS: Service = service("sts", &[Protocol::Query], "", &[]);
 
-struct Keys;
+pub(crate) struct Keys;
 
 impl Authenticator for Keys {
     fn lookup(&self, access_key_id: &str, session_token: Option<&str>) -> Lookup {
@@ -50,22 +50,24 @@ fn caller() -> Arc<Caller> {
 
 /// What varies in a signed request.
 #[derive(Debug, Clone)]
-struct Case {
-    method: &'static str,
-    path: String,
-    query: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    token: bool,
-    presigned: bool,
-    payload_header: bool,
-    unsigned_payload: bool,
-    s3: bool,
+pub(crate) struct Case {
+    pub(crate) service: &'static Service,
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) token: bool,
+    pub(crate) presigned: bool,
+    pub(crate) payload_header: bool,
+    pub(crate) unsigned_payload: bool,
+    pub(crate) s3: bool,
 }
 
 impl Default for Case {
     fn default() -> Self {
         Self {
+            service: &LAMBDA,
             method: "POST",
             path: "/2015-03-31/functions/f/invocations".to_owned(),
             query: String::new(),
@@ -82,15 +84,15 @@ impl Default for Case {
 
 /// A request as it arrives.
 #[derive(Debug, Clone)]
-struct Wire {
-    parts: Parts,
-    body: Bytes,
+pub(crate) struct Wire {
+    pub(crate) parts: Parts,
+    pub(crate) body: Bytes,
     schema: &'static Service,
 }
 
 impl Case {
     /// Signs by the oracle.
-    fn sign(&self) -> Wire {
+    pub(crate) fn sign(&self) -> Wire {
         let query = if self.query.is_empty() { String::new() } else { format!("?{}", self.query) };
         let uri = format!("http://127.0.0.1:4566{}{query}", self.path);
         let mut request = Request::builder().method(self.method).uri(&uri);
@@ -112,7 +114,7 @@ impl Case {
             settings.percent_encoding_mode = PercentEncodingMode::Single;
             settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         }
-        let schema = if self.s3 { &S3 } else { &LAMBDA };
+        let schema = if self.s3 { &S3 } else { self.service };
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region("us-east-1")
@@ -240,6 +242,7 @@ fn cases() -> impl Strategy<Value = Case> {
     (method, path, query, headers, body, flags).prop_map(
         |(method, path, query, headers, body, (token, presigned, payload_header, unsigned_payload, s3))| {
             Case {
+                service: &LAMBDA,
                 method,
                 // For S3 the oracle signs the path as it is given, which must be in S3's own encoding.
                 path: if s3 {
