@@ -15,7 +15,7 @@ from harness.functions import ROLE, Factory, python, zip_of
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_acknowledged_writes_survive_a_kill(own_server, seed):
     server = own_server.start()
-    random.seed(seed)
+    chance = random.Random(seed)
     acknowledged = {}
     deleted = set()
     unsure = set()
@@ -69,7 +69,7 @@ def test_acknowledged_writes_survive_a_kill(own_server, seed):
     threads = [threading.Thread(target=write, args=(worker,)) for worker in range(6)]
     for thread in threads:
         thread.start()
-    time.sleep(1.5 + random.random())
+    time.sleep(1.5 + chance.random())
     stop.set()  # what fails from here on fails because of the kill
     server.kill()
     for thread in threads:
@@ -95,7 +95,7 @@ def test_acknowledged_writes_survive_a_kill(own_server, seed):
         if name not in unsure:
             assert got["Configuration"]["Description"] == state["Description"]
             assert got["Tags"] == state["Tags"]
-    for name in random.sample(sorted(there), min(5, len(there))):
+    for name in chance.sample(sorted(there), min(5, len(there))):
         client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.2})
         client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.2})
         assert client.invoke(FunctionName=name, Payload=b"{}")["Payload"].read() == b'"%s"' % name.encode()
@@ -115,7 +115,6 @@ def test_logs_survive_a_kill(own_server):
 
 def test_a_killed_server_leaves_nothing_for_long(own_server):
     server = own_server.start()
-    before = leaks.host_state()
     function = Factory(server)("import time\ndef handler(e, c):\n    time.sleep(e)\n    return e\n")
     function.result(0)
 
@@ -128,6 +127,7 @@ def test_a_killed_server_leaves_nothing_for_long(own_server):
     hanging = threading.Thread(target=hang)
     hanging.start()
     time.sleep(0.5)
+    first = server.baseline
     left = server.kill()
     hanging.join()
     server._clients.clear()
@@ -135,7 +135,7 @@ def test_a_killed_server_leaves_nothing_for_long(own_server):
     leaks.until(lambda: leaks.alive(left) and "still alive: %s" % [leaks._describe(p) for p in leaks.alive(left)])
     server.start()
     function.client = server.client("lambda")
-    leaks.until(lambda: sorted(leaks.cgroups() - before["cgroups"] - server.baseline.cgroups))
+    leaks.until(lambda: sorted(leaks.cgroups(server.data_dir) - first.cgroups))
     assert function.result(0) == 0
 
 

@@ -1,6 +1,8 @@
 """Looks for what a server leaves behind: processes, cgroups, mounts, descriptors, temporary files."""
 
+import hashlib
 import os
+import re
 import time
 from pathlib import Path
 
@@ -46,13 +48,15 @@ def alive(processes):
     return sorted(pid for pid, start in processes.items() if _start_time(pid) == start)
 
 
-def cgroups():
-    """Folders of Lambkin in all cgroup hierarchies."""
+def cgroups(data_dir):
+    """Folders of the server on `data_dir` in all cgroup hierarchies."""
+    # the name is that of crates/lambkin/src/serve.rs
+    instance = "lambkin-" + hashlib.sha256(os.path.realpath(data_dir).encode()).hexdigest()[:12]
     found = set()
     for folder, names, _ in os.walk(CGROUPS):
+        found.update(os.path.join(folder, name) for name in names if instance in os.path.join(folder, name))
         if folder.count("/") - str(CGROUPS).count("/") >= 5:
             names.clear()
-        found.update(os.path.join(folder, name) for name in names if "lambkin" in os.path.join(folder, name))
     return found
 
 
@@ -83,10 +87,6 @@ def descriptors(pid):
     return sorted(found)
 
 
-def host_state():
-    return {"cgroups": cgroups(), "mounts": mounts()}
-
-
 def until(problem):
     """Waits for `problem()` to be falsy; what it says at the end is the failure."""
     deadline = time.monotonic() + SETTLE_SECONDS
@@ -101,12 +101,12 @@ def until(problem):
 class Baseline:
     """A server's state before any function, to which it must come back."""
 
-    def __init__(self, server, host):
+    def __init__(self, server):
         self.server = server
-        self.host = host
         self.pid = server.process.pid
         self.family = family(self.pid)
-        self.cgroups = cgroups()
+        self.cgroups = cgroups(server.data_dir)
+        assert self.cgroups, "no cgroups of this server: the look for leaks would be blind"
         self.mounts = {pid: mounts(pid) for pid in self.family}
         self.descriptors = {pid: descriptors(pid) for pid in self.family}
 
@@ -118,7 +118,7 @@ class Baseline:
             extra = set(family(self.pid)) - set(self.family)
             if extra:
                 return "processes left: %s" % [_describe(pid) for pid in extra]
-            more = cgroups() - self.cgroups
+            more = cgroups(self.server.data_dir) - self.cgroups
             if more:
                 return "cgroups left: %s" % sorted(more)
             for pid in self.family:
@@ -136,7 +136,12 @@ class Baseline:
         if left:
             return "temporary files left: %s" % left
         data = self.server.data_dir
-        left = [str(path) for path in data.rglob("*") if "tmp" in path.name or "temp" in path.name]
+        # the folder `tmp` itself may stay
+        left = [
+            str(path)
+            for path in data.rglob("*")
+            if path.parent.name == "tmp" or re.match(r"\.?(tmp|temp|part)[-.]|.*\.(tmp|part)$", path.name)
+        ]
         return left and "temporary files left in the data folder: %s" % left
 
     def assert_all_gone(self, processes):
@@ -146,28 +151,16 @@ class Baseline:
             left = alive(processes)
             if left:
                 return "processes left: %s" % [_describe(pid) for pid in left]
-            more = cgroups() - self.host["cgroups"]
-            # the common parents may stay for the next start; they must be empty
-            more = {path for path in more if any(os.path.isdir(os.path.join(path, n)) for n in os.listdir(path))
-                    or _members(path)}
+            more = cgroups(self.server.data_dir)
             if more:
                 return "cgroups left: %s" % sorted(more)
             data = str(self.server.data_dir)
-            left = [line for line in mounts() if data in line] or [
-                line for line in mounts() if "lambkin" in line and line not in self.host["mounts"]
-            ]
+            left = [line for line in mounts() if data in line]
             if left:
                 return "mounts left: %s" % left
             return self._files()
 
         until(problem)
-
-
-def _members(path):
-    try:
-        return Path(path, "cgroup.procs").read_text().split()
-    except OSError:
-        return []
 
 
 def _describe(pid):

@@ -70,7 +70,6 @@ class Server:
 
     def start(self):
         assert self.process is None
-        before = leaks.host_state()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(), cwd=self.work
@@ -85,7 +84,7 @@ class Server:
             assert self.process.poll() is None, "the server ended: " + self.log()
             assert time.monotonic() < deadline, "the server does not answer: " + self.log()
             time.sleep(0.01)
-        self.baseline = leaks.Baseline(self, before)
+        self.baseline = leaks.Baseline(self)
         return self
 
     def stop(self):
