@@ -145,7 +145,10 @@ impl Authenticator for Keys {
         if session_token.is_some() {
             return Lookup::InvalidToken;
         }
-        Lookup::Found { secret: self.root.secret_access_key.clone(), caller: Arc::clone(&self.caller) }
+        Lookup::Found {
+            secret: self.root.secret_access_key.as_str().into(),
+            caller: Arc::clone(&self.caller),
+        }
     }
 }
 

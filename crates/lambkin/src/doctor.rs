@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use lambkin_engine::Runtimes;
 use lambkin_sandbox::host;
 
 /// Prints the report; fails if functions cannot run in a sandbox here.
@@ -23,10 +22,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
     }
     writeln!(out, "\nRuntimes")?;
-    for runtime in Runtimes::find().list() {
-        match runtime.available {
-            Ok(description) => writeln!(out, "  ok       {:<22} {description}", runtime.name)?,
-            Err(advice) => writeln!(out, "  absent   {:<22} {advice}", runtime.name)?,
+    for (identifier, found) in lambkin_engine::survey() {
+        match found {
+            Ok(description) => writeln!(out, "  ok       {identifier:<22} {description}")?,
+            Err(advice) => writeln!(out, "  absent   {identifier:<22} {advice}")?,
         }
     }
     writeln!(out, "\nNot enforced yet")?;

@@ -50,13 +50,13 @@ async fn serve(
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
 
-    let spawner = Spawner::start(SpawnerConfig::new(instance(&settings.data_dir)?))?;
+    let spawner = Spawner::start(spawner_config(&settings.data_dir)?)?;
     let mut config = EngineConfig::new(&settings.data_dir);
     config.idle_timeout = settings.idle;
     if let Some(megabytes) = settings.memory_mb {
-        config.memory_budget = megabytes.saturating_mul(1024 * 1024);
+        config.memory_budget = Some(megabytes.saturating_mul(1024 * 1024));
     }
-    let engine = Engine::new(config, spawner.clone(), store.logs.clone(), Arc::clone(&clock))?;
+    let engine = Arc::new(Engine::new(config, spawner.clone(), store.logs.clone(), Arc::clone(&clock))?);
     let deps = LambdaDeps {
         metadata: store.metadata.clone(),
         blobs: Arc::new(store.blobs.clone()),
@@ -112,11 +112,18 @@ fn announce(settings: &Settings, address: SocketAddr) {
     }
 }
 
-/// A short name of the data folder, the same at each start: leftovers of a killed server are found by it.
-fn instance(data_dir: &Path) -> anyhow::Result<String> {
+/// User ids of one server's sandboxes: at most so many sandboxes at once.
+const UIDS: u32 = 8192;
+
+/// Names the sandboxes' cgroups and picks their user ids by the data folder: the same at each start, so that
+/// leftovers of a killed server are found, and hardly ever those of another folder's server.
+fn spawner_config(data_dir: &Path) -> anyhow::Result<SpawnerConfig> {
     let path = data_dir.canonicalize().with_context(|| format!("resolve {}", data_dir.display()))?;
     let digest = digest(&SHA256, path.as_os_str().as_encoded_bytes());
-    Ok(digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    let bytes: Vec<u8> = digest.as_ref().iter().copied().take(6).collect();
+    let instance = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let range = bytes.iter().take(2).fold(0, |number, byte| number * 256 + u32::from(*byte));
+    Ok(SpawnerConfig { instance, uid_base: 200_000 + range * UIDS, uid_count: UIDS })
 }
 
 fn init_log(settings: &Settings) -> anyhow::Result<()> {
