@@ -33,7 +33,7 @@ pub struct LogEvent {
 /// An event as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredLogEvent {
-    /// Sequence number, unique and increasing within the store.
+    /// Sequence number, unique within the store and increasing in the order in which events were given to it.
     pub sequence: u64,
     /// Stream.
     pub stream: Arc<str>,
@@ -52,9 +52,10 @@ pub struct LogGroup {
     pub name: String,
     /// Milliseconds since the epoch.
     pub creation_time: i64,
-    /// Retention; `None` keeps for ever.
+    /// Retention; `None` keeps for ever. Events with an older timestamp are not read any more, and removed later.
     pub retention_days: Option<u32>,
-    /// Sum of the stored messages' sizes (plus 26 bytes each, as AWS counts).
+    /// Sum of the stored messages' sizes (plus 26 bytes each, as AWS counts); expired ones count until they are
+    /// removed.
     pub stored_bytes: u64,
 }
 
@@ -65,7 +66,7 @@ pub struct LogStream {
     pub name: String,
     /// Milliseconds since the epoch.
     pub creation_time: i64,
-    /// Timestamp of the oldest event.
+    /// Timestamp of the oldest event, also after its expiry; so the other two.
     pub first_event: Option<i64>,
     /// Timestamp of the newest event.
     pub last_event: Option<i64>,

@@ -99,9 +99,16 @@ pub trait MetadataStore: Send + Sync + 'static {
     fn get<'a>(&'a self, kind: &'a str, key: &'a str) -> MetadataFuture<'a, Option<Record>>;
     /// Records of a kind whose key starts with `prefix`, by key.
     fn scan<'a>(&'a self, kind: &'a str, prefix: &'a str) -> MetadataFuture<'a, Vec<Record>>;
-    /// Writes all or nothing; answers the commit's revision.
+    /// Writes all or nothing; answers the commit's revision. The conditions are of the state before the commit,
+    /// in which a record may be written once ([`StoreError::Failed`] otherwise). Deleting what is not there
+    /// is no change, and a commit of no writes takes no revision: it answers the last one. Whoever stops
+    /// waiting may find the commit done all the same.
     fn commit(&self, writes: Vec<Write>) -> MetadataFuture<'_, Revision>;
-    /// Changes after `from`, in commit order: first the held ones, then each as it is committed.
-    /// `watch(0)` replays the present state. The channel ends with the store.
+    /// Changes after `from`, in commit order: first the held ones, which are in the channel when this answers,
+    /// then each as it is committed; when [`Self::commit`] answers, every channel holds its changes.
+    /// `watch(0)` replays the present state. Of a record that was written several times since `from`, the
+    /// replay has the last change only. The channel ends with the store, and holds any number of changes:
+    /// read it. [`StoreError::Compacted`] when deletions since `from` were forgotten, and when `from` is ahead of
+    /// the store, e.g. after a restore: watch from 0 then, and take everything else that is known as deleted.
     fn watch(&self, from: Revision) -> MetadataFuture<'_, mpsc::UnboundedReceiver<Change>>;
 }
