@@ -79,9 +79,7 @@ fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String
         'W' => out.push_str("[^A-Za-z0-9_]"),
         'S' => out.push_str(r"[^ \t\n\x0B\f\r]"),
         'u' => {
-            let digits: String =
-                std::iter::from_fn(|| chars.next_if(char::is_ascii_hexdigit)).take(4).collect();
-            let _ = write!(out, r"\x{{{digits}}}");
+            let _ = write!(out, r"\x{{{:X}}}", code_point(chars));
         }
         'Z' => out.push_str(r"\z"),
         // Letters and digits after a backslash mean the same in both; anything else is itself.
@@ -93,6 +91,24 @@ fn escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String
         }
         c => out.push(c),
     }
+}
+
+/// The code point of `\uXXXX`, or of a surrogate pair written as two of them, behind the first `\u`.
+fn code_point(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> u32 {
+    let four = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
+        let digits = std::iter::from_fn(|| chars.next_if(char::is_ascii_hexdigit)).take(4);
+        digits.fold(0, |code, digit| code * 16 + digit.to_digit(16).unwrap_or(0))
+    };
+    let first = four(chars);
+    let mut ahead = chars.clone();
+    if (0xD800..0xDC00).contains(&first) && ahead.next() == Some('\\') && ahead.next() == Some('u') {
+        let second = four(&mut ahead);
+        if (0xDC00..0xE000).contains(&second) {
+            *chars = ahead;
+            return 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+        }
+    }
+    first
 }
 
 #[cfg(test)]
@@ -119,6 +135,8 @@ mod tests {
             (r"[0-9A-Za-z\.\-_]*(?<!\.)", "bucket.", false),
             (r"[\u0009\u000A\u0020-\u007E]+", "plain\ttext", true),
             (r"[\u0020-\u007E]+", "é", false),
+            (r"[\uD800\uDC00-\uDBFF\uDFFF]", "🦀", true),
+            (r"[\uD800\uDC00-\uDBFF\uDFFF]", "é", false),
             (r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*", "Grün 1", true),
             (r"^([\p{L}\p{Z}\p{N}_.:/=+\-@]+)$", "", false),
         ] {
