@@ -232,7 +232,8 @@ async fn fifty_at_once() {
     let creates = (0..50).map(|number| {
         let spawner = host.spawner.clone();
         tokio::spawn(async move {
-            let mut sandbox = spawner.create(shell(&format!("s{number}"), "id -u; read x")).await.unwrap();
+            let mut sandbox =
+                spawner.create(shell(&format!("s{number}"), "id -u; sleep 1000")).await.unwrap();
             let output = sandbox.take_output().unwrap();
             let text = tokio::task::spawn_blocking(move || read_until(&output, "993\n")).await.unwrap();
             assert_eq!(text, "993\n");

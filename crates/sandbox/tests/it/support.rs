@@ -126,20 +126,20 @@ pub(crate) fn cgroups(instance: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Processes of a range of users.
+/// Processes of a range of users. Zombies do not count: those of a killed spawner wait for the host's init.
 pub(crate) fn processes(uid_base: u32, count: u32) -> Vec<i32> {
-    use std::os::unix::fs::MetadataExt;
     std::fs::read_dir("/proc")
         .unwrap()
         .flatten()
         .filter_map(|entry| {
             let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            // An undumpable process's folder belongs to root, so ask for its status.
             let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
-            let line = status.lines().find(|line| line.starts_with("Uid:"))?;
-            let uid: u32 = line.split_whitespace().nth(1)?.parse().ok()?;
-            let _ = entry.metadata().map(|data| data.uid());
-            (uid_base..uid_base + count).contains(&uid).then_some(pid)
+            let field = |name: &str| {
+                let line = status.lines().find(|line| line.split(':').next() == Some(name))?;
+                line.split_whitespace().nth(1)
+            };
+            let uid: u32 = field("Uid")?.parse().ok()?;
+            ((uid_base..uid_base + count).contains(&uid) && field("State")? != "Z").then_some(pid)
         })
         .collect()
 }
