@@ -9,6 +9,8 @@ use http_body_util::BodyExt as _;
 
 /// Longest silence between two pieces of a body.
 const IDLE: Duration = Duration::from_secs(30);
+/// Longest time for a whole body; enough for the largest package over a slow line.
+const WHOLE: Duration = Duration::from_secs(900);
 /// Longest silence, and longest time in all, that a refused body is still read.
 const DRAIN_IDLE: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(60);
@@ -50,13 +52,17 @@ where
     whole.extend_from_slice(&first);
     drop(first);
     let mut next = Some(second);
-    while let Some(data) = next {
-        if whole.len() + data.len() > limit {
-            return Err(ReadError::TooLarge);
+    let rest = async {
+        while let Some(data) = next {
+            if whole.len() + data.len() > limit {
+                return Err(ReadError::TooLarge);
+            }
+            whole.extend_from_slice(&data);
+            next = piece(body, IDLE).await?;
         }
-        whole.extend_from_slice(&data);
-        next = piece(body, IDLE).await?;
-    }
+        Ok(())
+    };
+    tokio::time::timeout(WHOLE, rest).await.map_err(|_| ReadError::Timeout)??;
     Ok(whole.freeze())
 }
 

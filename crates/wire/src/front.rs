@@ -16,6 +16,7 @@ use lambkin_model::handler::BoxFuture;
 use lambkin_model::schema::{Operation, Protocol};
 use lambkin_model::validate::validate;
 use lambkin_model::{AwsError, Caller, Input, Output, RequestContext, ServiceHandler};
+use tracing::Instrument as _;
 
 use self::refuse::Refusal;
 use crate::limits::Limits;
@@ -135,8 +136,9 @@ impl Front {
                 }
             };
         }
-        let request_id = uuid::Uuid::new_v4().to_string();
-        match self.process(&parts, &mut body, &request_id).await {
+        let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+        let request_id: &str = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
+        match self.process(&parts, &mut body, request_id).await {
             Ok(response) => response,
             Err(refusal) => {
                 // What the refusal left unread.
@@ -149,7 +151,7 @@ impl Front {
                     status = refusal.error.status,
                     "request refused"
                 );
-                codec::encode_error(refusal.protocol, refusal.service, &refusal.error, &request_id)
+                codec::encode_error(refusal.protocol, refusal.service, &refusal.error, request_id)
             }
         }
     }
@@ -174,7 +176,7 @@ impl Front {
             Some(entry) => entry,
             None => {
                 // The last that can tell is the form.
-                let form = self.read(parts, body, self.limits.body, "").await;
+                let form = self.read(parts, body, self.form_limit(), "").await;
                 let form = form.map_err(|error| Refusal::unrouted(parts, error))?;
                 let entry = std::str::from_utf8(&form)
                     .ok()
@@ -190,6 +192,7 @@ impl Front {
         let mut found = entry.operation(protocol, parts);
         let (limit, limited) = match &found {
             Found::Operation(operation, _) => self.limits.of(entry.schema.name, operation.name),
+            Found::InBody if matches!(signed, Err(SignatureError::Missing)) => (self.form_limit(), ""),
             Found::InBody | Found::Unknown(_) => (self.limits.body, ""),
         };
         if body::declared(&parts.headers).is_some_and(|length| length > limit) {
@@ -268,6 +271,14 @@ impl Front {
         Ok(codec::encode(protocol, entry.schema, operation, output, request_id))
     }
 
+    /// Limit of a form that nobody signed.
+    fn form_limit(&self) -> usize {
+        match self.mode {
+            Mode::Strict => self.limits.body.min(self.limits.unsigned_form),
+            Mode::Dev => self.limits.body,
+        }
+    }
+
     async fn read<B>(&self, parts: &Parts, body: &mut B, limit: usize, name: &str) -> Result<Bytes, AwsError>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -340,7 +351,13 @@ async fn run(
     input: Input,
 ) -> Result<Output, AwsError> {
     let schema = handler.schema();
-    let task = tokio::spawn(async move { handler.call(&context, operation, input).await });
+    let span = tracing::debug_span!(
+        "call",
+        request_id = context.request_id,
+        service = schema.name,
+        operation = operation.name
+    );
+    let task = tokio::spawn(async move { handler.call(&context, operation, input).await }.instrument(span));
     match task.await {
         Ok(result) => result,
         Err(error) => {

@@ -10,6 +10,8 @@ pub struct Limits {
     pub upload_body: usize,
     /// Body of every other request.
     pub body: usize,
+    /// Body of a form without a signature: few operations take one, and theirs are small.
+    pub unsigned_form: usize,
     /// How much of a refused body is still read, and thrown away, so that a client that writes before it
     /// reads sees the refusal instead of a reset connection.
     pub drain: usize,
@@ -17,7 +19,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { invoke_body: 6_291_456, upload_body: 70_167_211, body: 8 << 20, drain: 128 << 20 }
+        Self {
+            invoke_body: 6_291_456,
+            upload_body: 70_167_211,
+            body: 8 << 20,
+            unsigned_form: 256 << 10,
+            drain: 128 << 20,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! HTTP over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod common;
 
 use std::time::Duration;

@@ -94,8 +94,8 @@ fn push_query(out: &mut String, query: &str, presigned: bool) {
 /// All values of a header, comma-joined, each trimmed and with runs of white space folded to one space.
 fn push_header(out: &mut Vec<u8>, parts: &Parts, name: &str) {
     let mut values = parts.headers.get_all(name).iter().peekable();
-    if values.peek().is_none() && name == "host" {
-        // HTTP/2 has `:authority` instead.
+    if values.peek().is_none() && matches!(name, "host" | ":authority") {
+        // HTTP/2 has `:authority` instead of `host`.
         if let Some(authority) = parts.uri.authority() {
             out.extend_from_slice(authority.as_str().as_bytes());
         }

@@ -66,7 +66,7 @@ got '{}'",
                 signed.credential
             ))
         })?;
-        if !signed.signed_headers.split(';').any(|name| name == "host") {
+        if !signed.signed_headers.split(';').any(|name| matches!(name, "host" | ":authority")) {
             return Err(SignatureError::Invalid(
                 "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".to_owned(),
             ));

@@ -1,6 +1,7 @@
 //! A server on loopback whose services echo what they are asked.
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
