@@ -48,3 +48,15 @@ need_rust() {
     command -v cargo >/dev/null 2>&1 || [ ! -x "$HOME/.cargo/bin/cargo" ] || PATH="$HOME/.cargo/bin:$PATH"
     command -v cargo >/dev/null 2>&1 || fail "Rust is missing; install it from https://rustup.rs"
 }
+
+# e2e_venv: the test clients of tests/e2e/requirements.txt in tests/e2e/.venv, made anew when they change.
+e2e_venv() {
+    local venv=tests/e2e/.venv wanted
+    [ -n "${PYTHON:-}" ] || need_python
+    wanted=$("$PYTHON" -c 'import sys; print(sys.executable, sys.version)' | cat - tests/e2e/requirements*.txt | sha256sum)
+    [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$wanted" ] && return 0
+    say "== installing the test clients into $venv"
+    "$PYTHON" -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/e2e/requirements.txt
+    printf '%s\n' "$wanted" >"$venv/.stamp"
+}
