@@ -79,8 +79,11 @@ pub(crate) struct Inner {
     pub(crate) traces: TraceIds,
     handle: Handle,
     closing: AtomicBool,
+    /// Invocations under way, waiting or running.
     in_flight: AtomicUsize,
-    /// Woken when nothing is in flight any more.
+    /// Environments being started.
+    starts: AtomicUsize,
+    /// Woken when one of these two has come to nothing.
     quiet: Notify,
     /// Invocations under way by account and region.
     scopes: Mutex<HashMap<Scope, Arc<AtomicU32>>>,
@@ -128,6 +131,7 @@ impl Engine {
             handle: handle.clone(),
             closing: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            starts: AtomicUsize::new(0),
             quiet: Notify::new(),
             scopes: Mutex::default(),
             cells: Mutex::default(),
@@ -180,7 +184,7 @@ impl Engine {
     pub async fn shutdown(&self, grace: Duration) {
         let inner = &self.inner;
         inner.closing.store(true, Ordering::SeqCst);
-        let patience = tokio::time::timeout(grace, inner.wait_quiet());
+        let patience = tokio::time::timeout(grace, inner.wait_for_none(&inner.in_flight));
         if patience.await.is_err() {
             tracing::info!(
                 in_flight = inner.in_flight.load(Ordering::Relaxed),
@@ -189,7 +193,11 @@ impl Engine {
         }
         inner.kill_all();
         // Those killed still answer.
-        if tokio::time::timeout(CLEAR_AWAY, inner.wait_quiet()).await.is_err() {
+        let all = async {
+            inner.wait_for_none(&inner.in_flight).await;
+            inner.wait_for_none(&inner.starts).await;
+        };
+        if tokio::time::timeout(CLEAR_AWAY, all).await.is_err() {
             tracing::warn!("some invocations did not end");
         }
         inner.kill_all();
@@ -330,10 +338,10 @@ impl Inner {
         self.registry.forget(limit);
     }
 
-    async fn wait_quiet(&self) {
+    async fn wait_for_none(&self, count: &AtomicUsize) {
         loop {
             let quiet = self.quiet.notified();
-            if self.in_flight.load(Ordering::SeqCst) == 0 {
+            if count.load(Ordering::SeqCst) == 0 {
                 return;
             }
             quiet.await;
@@ -341,7 +349,7 @@ impl Inner {
     }
 }
 
-/// An invocation under way, waiting or running.
+/// An invocation under way.
 struct Flight(Arc<Inner>);
 
 impl Flight {
@@ -356,6 +364,24 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_closing() {
+            self.0.quiet.notify_waiters();
+        }
+    }
+}
+
+/// An environment being started.
+pub(crate) struct Starting(Arc<Inner>);
+
+impl Starting {
+    pub(crate) fn begin(inner: &Arc<Inner>) -> Self {
+        inner.starts.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(inner))
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if self.0.starts.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_closing() {
             self.0.quiet.notify_waiters();
         }
     }

@@ -48,6 +48,8 @@ pub(crate) struct Live {
     pub(crate) session: Session,
     pub(crate) output: Output,
     pub(crate) exit: Exit,
+    /// Spawner processes that had been lost when it was made.
+    losses: u64,
 }
 
 /// The end of a sandbox's program.
@@ -148,19 +150,21 @@ impl Environment {
         let wanted = plan.sandbox(id, &self.key.stream).map_err(Failure::entrypoint)?;
         let made = inner.spawner.create(wanted).await;
         let mut sandbox = made.map_err(|error| lost(format!("cannot make a sandbox: {error}")))?;
+        let losses = inner.spawner.restarts();
         let ways = Ways::take(&mut sandbox);
         let sandbox = Arc::new(sandbox);
         if !self.cell.attach(&sandbox) {
             return Err(InitFailure::Sandbox("shutting down".to_owned()));
         }
         let begun = Instant::now();
-        let live =
-            Live::new(&sandbox, ways).map_err(|error| lost(format!("cannot reach a sandbox: {error}")))?;
-        let Live { session, output, exit } = self.live.insert(live);
+        let live = Live::new(&sandbox, ways, losses)
+            .map_err(|error| lost(format!("cannot reach a sandbox: {error}")))?;
+        let Live { session, output, exit, .. } = self.live.insert(live);
         let ended = watch(session.ready(), output, &mut self.log, exit, inner, limit).await;
         let exited = match ended {
             Watched::Done(Readiness::Ready) => {
                 let took = begun.elapsed();
+                output.drain(&mut self.log, &*inner.clock);
                 if let Err(error) = sandbox.set_cpu_quota_us(plan.cpu_quota_us) {
                     tracing::warn!(%error, "cannot limit a sandbox's CPU");
                 }
@@ -178,7 +182,7 @@ impl Environment {
             Watched::Exited(status) => status,
             Watched::TimedOut => return Err(Failure::TimedOut.into()),
         };
-        if !inner.spawner.alive() {
+        if is_lost(inner, losses) {
             return Err(lost("the sandbox was lost".to_owned()));
         }
         if let (ExitStatus::ExecFailed(errno), true) = (exited, plan.wrapped) {
@@ -260,7 +264,7 @@ impl Ways {
 }
 
 impl Live {
-    fn new(sandbox: &Arc<Sandbox>, ways: Ways) -> io::Result<Self> {
+    fn new(sandbox: &Arc<Sandbox>, ways: Ways, losses: u64) -> io::Result<Self> {
         let session = match (ways.channel, ways.listener) {
             (Some(channel), _) => Session::channel(channel)?,
             (None, Some(listener)) => Session::http(listener)?,
@@ -269,8 +273,17 @@ impl Live {
         let output = Output::new(ways.output, ways.telemetry)?;
         let waited_for = Arc::clone(sandbox);
         let exit: Exit = Box::pin(async move { waited_for.wait().await });
-        Ok(Self { session, output, exit })
+        Ok(Self { session, output, exit, losses })
     }
+
+    /// Whether the sandbox has ended because its spawner has.
+    pub(crate) fn is_lost(&self, inner: &Inner) -> bool {
+        is_lost(inner, self.losses)
+    }
+}
+
+fn is_lost(inner: &Inner, losses: u64) -> bool {
+    !inner.spawner.alive() || inner.spawner.restarts() != losses
 }
 
 /// How a wait for a runtime ended.

@@ -66,14 +66,6 @@ impl<Q> Host<Q> {
         self.queued.store(state.queue.len(), Ordering::SeqCst);
     }
 
-    /// Takes the first of the queue.
-    pub(crate) fn dequeue(&self) -> Option<Arc<Q>> {
-        let mut state = self.lock();
-        let first = state.queue.pop_front();
-        self.queued.store(state.queue.len(), Ordering::SeqCst);
-        first
-    }
-
     /// Puts one back to the head of the queue.
     pub(crate) fn requeue(&self, who: Arc<Q>) {
         let mut state = self.lock();
@@ -88,12 +80,18 @@ impl<Q> Host<Q> {
         self.queued.load(Ordering::SeqCst)
     }
 
-    /// How many others than `who` queue for room.
-    pub(crate) fn queued_besides(&self, who: &Arc<Q>) -> usize {
-        if self.queued() == 0 {
-            return 0;
-        }
-        self.lock().queue.iter().filter(|queued| !Arc::ptr_eq(queued, who)).count()
+    /// Who queues for room, the first one first.
+    pub(crate) fn queue(&self) -> Vec<Arc<Q>> {
+        if self.queued() == 0 { Vec::new() } else { self.lock().queue.iter().cloned().collect() }
+    }
+
+    /// Takes one out of the queue; `false` if it is not there.
+    pub(crate) fn dequeue(&self, who: &Arc<Q>) -> bool {
+        let mut state = self.lock();
+        let place = state.queue.iter().position(|queued| Arc::ptr_eq(queued, who));
+        let found = place.and_then(|place| state.queue.remove(place)).is_some();
+        self.queued.store(state.queue.len(), Ordering::SeqCst);
+        found
     }
 }
 
@@ -164,19 +162,17 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_fair() {
+    fn the_queue_keeps_its_order() {
         let host = Host::new(0, 0);
         let [one, two] = [Arc::new(1), Arc::new(2)];
         host.enqueue(&one);
         host.enqueue(&two);
         host.enqueue(&one);
-        assert_eq!((host.queued(), host.queued_besides(&one)), (2, 1));
-        let first = host.dequeue().unwrap();
-        assert_eq!(*first, 1);
-        host.requeue(first);
-        assert_eq!(
-            [host.dequeue(), host.dequeue(), host.dequeue()].map(|who| who.map(|who| *who)),
-            [Some(1), Some(2), None]
-        );
+        assert_eq!((host.queued(), host.queue()), (2, vec![Arc::new(1), Arc::new(2)]));
+        assert!(host.dequeue(&one) && !host.dequeue(&one));
+        host.requeue(one);
+        assert_eq!(host.queue(), [Arc::new(1), Arc::new(2)]);
+        assert!(host.dequeue(&two));
+        assert_eq!((host.queued(), host.queue()), (1, vec![Arc::new(1)]));
     }
 }

@@ -65,6 +65,10 @@ impl Environment {
             Ok(ended) => self.conclude(inner, spec, invocation, ended),
             Err(verdict) => {
                 self.end_sandbox(inner);
+                // For this environment the invocation has not begun.
+                if let (Verdict::Undelivered, Some(line)) = (&verdict, start.render(spec.log_format, 0)) {
+                    self.log.withdraw(&line);
+                }
                 self.hand_over_log(inner);
                 verdict
             }
@@ -79,7 +83,7 @@ impl Environment {
         invocation: &Invocation,
         begun: Instant,
     ) -> Result<Ended, Verdict> {
-        let Some(Live { session, output, exit }) = &mut self.live else {
+        let Some(Live { session, output, exit, .. }) = &mut self.live else {
             return Err(Verdict::Lost("the sandbox was lost".to_owned()));
         };
         let made_trace;
@@ -126,7 +130,7 @@ impl Environment {
                     }
                     _ => last_breath(&self.cell, exit).await,
                 };
-                if !inner.spawner.alive() {
+                if self.live.as_ref().is_some_and(|live| live.is_lost(inner)) {
                     inner.counters.sandbox_failures.add();
                     return Err(if delivered {
                         Verdict::Lost("the sandbox was lost".to_owned())
@@ -141,7 +145,9 @@ impl Environment {
             }
         };
         let duration = begun.elapsed();
-        output.drain(&mut self.log, &*inner.clock);
+        if let Some(live) = &mut self.live {
+            live.output.drain(&mut self.log, &*inner.clock);
+        }
         Ok(Ended { result, duration, reusable })
     }
 

@@ -18,6 +18,8 @@ use tokio::net::unix::pipe;
 const SCRATCH: usize = 128 * 1024 + 1024;
 /// Most reads of one descriptor in a row, so that one that is written without end lets others go on.
 const READS_IN_A_ROW: usize = 64;
+/// Most reads of one descriptor at the end of an invocation: more datagrams than a socket holds.
+const READS_AT_THE_END: usize = 16 * 1024;
 
 thread_local! {
     /// Reads go here; what is read is in the log before the thread does anything else.
@@ -70,7 +72,7 @@ impl Output {
         let (telemetry, pipe) = self.readable();
         for (slot, readable) in [(&mut self.telemetry, telemetry), (&mut self.pipe, pipe)] {
             if let (Some(source), true) = (&slot, readable)
-                && let Reading::Ended = read_all(source, log, clock, read_now)
+                && let Reading::Ended = read_all(source, log, clock, READS_AT_THE_END, read_now)
             {
                 *slot = None;
             }
@@ -146,14 +148,16 @@ fn poll_one(
         match source.poll_ready(cx) {
             Poll::Pending if read_any => return Poll::Ready(()),
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) => match read_all(source, log, clock, Source::read_if_ready) {
-                Reading::Empty => read_any = true,
-                Reading::More => return Poll::Ready(()),
-                Reading::Ended => {
-                    *slot = None;
-                    return Poll::Ready(());
+            Poll::Ready(Ok(())) => {
+                match read_all(source, log, clock, READS_IN_A_ROW, Source::read_if_ready) {
+                    Reading::Empty => read_any = true,
+                    Reading::More => return Poll::Ready(()),
+                    Reading::Ended => {
+                        *slot = None;
+                        return Poll::Ready(());
+                    }
                 }
-            },
+            }
             Poll::Ready(Err(_)) => {
                 *slot = None;
                 return Poll::Ready(());
@@ -175,11 +179,12 @@ fn read_all(
     source: &Source,
     log: &mut LogBuffer,
     clock: &dyn Clock,
+    most: usize,
     read: impl Fn(&Source, &mut [u8]) -> io::Result<usize>,
 ) -> Reading {
     BUFFER.with_borrow_mut(|buffer| {
         buffer.resize(SCRATCH, 0);
-        for _ in 0..READS_IN_A_ROW {
+        for _ in 0..most {
             let length = match read(source, buffer) {
                 Ok(0) => return Reading::Ended,
                 Ok(length) => length,
@@ -226,6 +231,12 @@ mod tests {
         send(&records, b"oline\n", SendFlags::empty()).unwrap();
         output.drain(&mut log, &clock);
         assert_eq!(messages(&mut log), ["record", "line\n", "native\n"]);
+
+        for _ in 0..200 {
+            send(&records, b"oshort\n", SendFlags::empty()).unwrap();
+        }
+        output.drain(&mut log, &clock);
+        assert_eq!(messages(&mut log).len(), 200);
 
         let writer = std::thread::spawn(move || {
             for _ in 0..10_000 {

@@ -103,10 +103,10 @@ impl Pool {
         u64::from(self.spec.memory_mb) * 1024 * 1024
     }
 
-    /// Memory that all environments would count with if all were in use, in bytes.
-    pub(crate) fn holds(&self) -> u64 {
+    /// How many environments there are, in use, idle or being started.
+    pub(crate) fn environments(&self) -> usize {
         let state = self.lock();
-        (state.idle.len() + state.busy + state.starting) as u64 * self.nominal()
+        state.idle.len() + state.busy + state.starting
     }
 
     pub(crate) fn plan(&self) -> Option<Arc<Plan>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lambkin_core::invoke::InvokeError;
 
 use crate::cell::{Cell, Waking};
-use crate::engine::Inner;
+use crate::engine::{Inner, Starting};
 use crate::environment::Environment;
 use crate::plan::Plan;
 use crate::pool::{Need, Place, Pool, Ticket};
@@ -79,7 +79,7 @@ impl Inner {
                 pool.refuse_all(&InvokeError::ShuttingDown);
                 return true;
             }
-            if !at_head && self.host.queued_besides(pool) > 0 {
+            if !at_head && self.host.queue().iter().any(|queued| !Arc::ptr_eq(queued, pool)) {
                 pool.not_started();
                 self.host.enqueue(pool);
                 return false;
@@ -87,7 +87,7 @@ impl Inner {
             if let Some(charge) = self.host.charge(pool.nominal()) {
                 let cell = Arc::new(Cell::new(charge));
                 self.counters.cold_starts.add();
-                tokio::spawn(start(Arc::clone(self), Arc::clone(pool), cell));
+                tokio::spawn(start(Starting::begin(self), Arc::clone(self), Arc::clone(pool), cell));
                 continue;
             }
             pool.not_started();
@@ -105,13 +105,17 @@ impl Inner {
         }
     }
 
-    /// Serves those who queue for room, in order, until it is used up.
+    /// Serves those who queue for room until it is used up: in order, but those who would have more than
+    /// an equal share only after the others.
     pub(crate) fn serve_queued(self: &Arc<Self>) {
-        while let Some(pool) = self.host.dequeue() {
-            if self.serve(&pool, true) {
+        loop {
+            let queue = self.host.queue();
+            let entitled = queue.iter().find(|pool| !self.exceeds_share(pool, 1, queue.len()));
+            let Some(pool) = entitled.or(queue.first()) else { return };
+            if !self.host.dequeue(pool) || self.serve(pool, true) {
                 continue;
             }
-            self.host.requeue(pool);
+            self.host.requeue(Arc::clone(pool));
             // As in `serve`: look again now that the queue is seen.
             if !self.evict_one() {
                 return;
@@ -122,7 +126,11 @@ impl Inner {
     /// Lets an environment go after use.
     pub(crate) fn release(self: &Arc<Self>, pool: &Arc<Pool>, mut environment: Box<Environment>) {
         environment.idle_since = self.clock.now();
-        let give_up = self.is_closing() || self.owes_room(pool);
+        let closing = self.is_closing();
+        if closing {
+            pool.refuse_all(&InvokeError::ShuttingDown);
+        }
+        let give_up = closing || self.owes_room(pool);
         let granted = self.place(pool, environment, give_up);
         if !granted && self.host.queued() > 0 {
             self.serve_queued();
@@ -147,11 +155,25 @@ impl Inner {
         }
     }
 
-    /// Whether `pool` is to give up an environment because others queue for room and it holds more than
-    /// an equal share.
+    /// Whether `pool` is to give up an environment because it holds more than an equal share and another
+    /// that queues for room has less.
     fn owes_room(&self, pool: &Arc<Pool>) -> bool {
-        let others = self.host.queued_besides(pool) as u64;
-        others > 0 && pool.holds() > self.host.memory_limit() / (others + 1)
+        let queue = self.host.queue();
+        let others = || queue.iter().filter(|queued| !Arc::ptr_eq(queued, pool));
+        let contenders = others().count() + 1;
+        contenders > 1
+            && self.exceeds_share(pool, 0, contenders)
+            && others().any(|other| other.is_waited_for() && !self.exceeds_share(other, 1, contenders))
+    }
+
+    /// Whether a pool with `more` environments has more than its share of the host's room among as many
+    /// contenders. One environment is never too much.
+    fn exceeds_share(&self, pool: &Pool, more: usize, contenders: usize) -> bool {
+        let environments = pool.environments() + more;
+        let memory = environments as u64 * pool.nominal();
+        environments > 1
+            && (environments > self.config.max_environments / contenders
+                || memory > self.host.memory_limit() / contenders as u64)
     }
 
     /// An environment in use is gone, closed already.
@@ -193,7 +215,7 @@ impl Inner {
 }
 
 /// Starts an environment for those who wait in the pool.
-async fn start(inner: Arc<Inner>, pool: Arc<Pool>, cell: Arc<Cell>) {
+async fn start(_starting: Starting, inner: Arc<Inner>, pool: Arc<Pool>, cell: Arc<Cell>) {
     inner.watch_over(&cell);
     let made = match inner.plan(&pool).await {
         Ok(plan) => {

@@ -68,6 +68,13 @@ impl LogBuffer {
         self.push(line, now_ms);
     }
 
+    /// Takes back the newest event that is exactly `line`.
+    pub fn withdraw(&mut self, line: &str) {
+        if let Some(place) = self.events.iter().rposition(|event| event.message == line) {
+            self.events.remove(place);
+        }
+    }
+
     /// Ends lines and records that are held.
     pub fn flush(&mut self, now_ms: i64) {
         for held in [&mut self.pipe, &mut self.lines, &mut self.record].map(std::mem::take) {
@@ -197,6 +204,17 @@ mod tests {
         assert_eq!(log.take_events(), [LogEvent { timestamp: 4, message: "four".into() }]);
         log.flush(5);
         assert!(log.take_events().is_empty());
+    }
+
+    #[test]
+    fn events_can_be_withdrawn() {
+        let mut log = LogBuffer::default();
+        for line in ["a\n", "b\n", "a\n", "c\n"] {
+            log.platform(line.into(), 0);
+        }
+        log.withdraw("a\n");
+        log.withdraw("d\n");
+        assert_eq!(messages(&mut log), ["a\n", "b\n", "c\n"]);
     }
 
     #[test]

@@ -27,13 +27,13 @@ while True:
         sys.exit(5)
     elif event == b'"large"':
         reply, body = call('POST', 'invocation/%s/response' % id, b'x' * 6291557)
-        print(reply.status, body.decode())
+        sys.stdout.write('%d %s\n' % (reply.status, body.decode()))
     else:
         answer = {'event': json.loads(event), 'count': count, 'cwd': os.getcwd(),
                   'arn': reply.getheader('Lambda-Runtime-Invoked-Function-Arn'),
                   'trace': reply.getheader('Lambda-Runtime-Trace-Id')[:7],
                   'execution': os.environ.get('AWS_EXECUTION_ENV')}
-        print('got', event.decode())
+        sys.stdout.write('got %s\n' % event.decode())
         call('POST', 'invocation/%s/response' % id, json.dumps(answer))
 "#;
 
@@ -116,8 +116,9 @@ pub(crate) async fn bootstrap_cannot_be_executed() {
 pub(crate) async fn layers_are_merged() {
     let world = World::new();
     let mut function = spec("layered", "provided.al2", &world.folder("layered", &[("data", "")]));
-    let bootstrap =
-        format!("#!/usr/bin/python3\nprint(open('/opt/text').read(), open('/opt/one').read())\n{BOOTSTRAP}");
+    let bootstrap = format!(
+        "#!/usr/bin/python3 -u\nprint(open('/opt/text').read() + ' ' + open('/opt/one').read())\n{BOOTSTRAP}"
+    );
     function.layers = vec![
         world.folder("layer-1", &[("text", "first"), ("one", "1"), ("bootstrap!", "#!/bin/false\n")]),
         world.folder("layer-2", &[("text", "second"), ("bootstrap!", &bootstrap)]),

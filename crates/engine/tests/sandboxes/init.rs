@@ -14,9 +14,9 @@ fn outline(lines: &str) -> Vec<String> {
         .filter(|line| !line.is_empty())
         .map(|line| {
             let fields = line.split('\t').filter(|field| !field.contains(" ms") && !field.contains("MB"));
-            let line = fields.collect::<Vec<_>>().join("\t");
-            let words: Vec<_> = line.split(' ').filter(|word| word.len() != 36).collect();
-            words.join(" ")
+            let without_ids =
+                |field: &str| field.split(' ').filter(|word| word.len() != 36).collect::<Vec<_>>().join(" ");
+            fields.map(without_ids).collect::<Vec<_>>().join("\t")
         })
         .collect()
 }
@@ -43,7 +43,7 @@ pub(crate) async fn error_is_reported_by_the_first_invocation() {
             at(&format!("Phase: invoke\t{init}")),
             at("START RequestId:"),
             at("END RequestId:"),
-            at(&format!("REPORT RequestId:\t{init}").replace("REPORT RequestId:", "REPORT RequestId:")),
+            at(&format!("REPORT RequestId:\t{init}")),
         ];
         assert!(order.is_sorted(), "{lines:#?}");
         assert_eq!(world.engine.stats().init_failures, 2 * round);
@@ -76,9 +76,8 @@ pub(crate) async fn exit_in_init() {
             "RequestId: Error: Runtime exited with error: exit status 7",
             "Runtime.ExitError",
             "END RequestId:",
-            &format!("REPORT RequestId: {id}\tStatus: error\tError Type: Runtime.ExitError"),
+            "REPORT RequestId:	Status: error	Error Type: Runtime.ExitError",
         ]
-        .map(|line| line.replace(&format!(" {id}"), ""))
     );
     world.end().await;
 }

@@ -160,9 +160,11 @@ pub(crate) async fn newer_revisions_are_never_stale() {
         client.await.unwrap();
     }
     // Only environments of the last revision are left.
-    let stats = world.engine.stats();
-    assert_eq!(stats.environments, stats.idle_environments);
-    assert!(stats.environments <= 4, "{stats:?}");
+    until("only idle environments are left", || {
+        let stats = world.engine.stats();
+        stats.environments == stats.idle_environments && stats.environments <= 4
+    })
+    .await;
     let arn = revision(0).scope.function_arn("changing");
     world.engine.retire(&arn, None);
     assert_eq!(world.engine.stats().environments, 0);

@@ -56,9 +56,9 @@ impl World {
         // One at a time, to know whose child is whose.
         let (spawner, spawner_pid) = {
             let _alone = STARTING.lock().unwrap();
-            let before = children();
+            let before = spawners();
             let spawner = Spawner::start(config).expect("a spawner");
-            let pid = children().into_iter().find(|pid| !before.contains(pid)).expect("a new child");
+            let pid = spawners().into_iter().find(|pid| !before.contains(pid)).expect("a new child");
             (spawner, pid)
         };
         let logs = Arc::new(Logs::default());
@@ -180,14 +180,18 @@ pub(crate) fn tail(outcome: &InvokeOutcome) -> String {
     text(outcome.log_tail.as_ref().expect("a log tail"))
 }
 
-/// Pids of this process's children.
-fn children() -> Vec<i32> {
+/// Pids of this process's spawners.
+fn spawners() -> Vec<i32> {
     let mut pids = Vec::new();
     for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
         // A thread may end meanwhile.
         let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
         pids.extend(list.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()));
     }
+    pids.retain(|pid| {
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.contains(lambkin_sandbox::SPAWNER_ARG)
+    });
     pids
 }
 
