@@ -99,10 +99,10 @@ pub trait MetadataStore: Send + Sync + 'static {
     fn get<'a>(&'a self, kind: &'a str, key: &'a str) -> MetadataFuture<'a, Option<Record>>;
     /// Records of a kind whose key starts with `prefix`, by key.
     fn scan<'a>(&'a self, kind: &'a str, prefix: &'a str) -> MetadataFuture<'a, Vec<Record>>;
-    /// Writes all or nothing; answers the commit's revision. The conditions are of the state before the commit,
-    /// in which a record may be written once ([`StoreError::Failed`] otherwise). Deleting what is not there
-    /// is no change, and a commit of no writes takes no revision: it answers the last one. Whoever stops
-    /// waiting may find the commit done all the same.
+    /// Writes all or nothing; answers the commit's revision. The conditions are of the state before the commit.
+    /// A commit that writes a record twice is refused ([`StoreError::Failed`]). Deleting what is not there is no
+    /// change, and a commit of no writes takes no revision: it answers the last one. Whoever stops waiting may
+    /// find the commit done all the same.
     fn commit(&self, writes: Vec<Write>) -> MetadataFuture<'_, Revision>;
     /// Changes after `from`, in commit order: first the held ones, which are in the channel when this answers,
     /// then each as it is committed; when [`Self::commit`] answers, every channel holds its changes.

@@ -376,3 +376,90 @@ impl Writer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lambkin_core::metadata::Expect;
+
+    use super::*;
+
+    fn put(key: &str, bytes: usize) -> Vec<Write> {
+        let value = Some(vec![b'x'; bytes].into());
+        vec![Write { kind: "k".into(), key: key.into(), expect: Expect::Any, value }]
+    }
+
+    /// A writer that is run by hand; its database can be made to fail.
+    fn writer(folder: &tempfile::TempDir) -> Writer {
+        let path = folder.path().join("meta.db");
+        let connection = open_database(&path, schema::METADATA, 1000).unwrap();
+        let counters = Counters::load(&connection).unwrap();
+        let clock = lambkin_core::clock::ManualClock::default();
+        let lock = Arc::new(FolderLock::take(folder.path(), &clock).unwrap());
+        Writer { connection, counters, deletions_kept: 9, watchers: vec![], _lock: Readers::new(lock) }
+    }
+
+    fn commit(writer: &mut Writer, batch: Vec<Vec<Write>>) -> Vec<Result<Revision, StoreError>> {
+        let (requests, answers): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|writes| {
+                let (sender, answer) = oneshot::channel();
+                ((writes, sender), answer)
+            })
+            .unzip();
+        writer.commit(requests);
+        answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_full_file_refuses_and_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        let mut watcher = writer.watch(0).unwrap();
+        writer.connection.pragma_update(None, "max_page_count", 20).unwrap();
+        let results = commit(&mut writer, vec![put("a", 10), put("large", 1 << 20), put("b", 10)]);
+        assert!(matches!(results[1], Err(StoreError::Full)), "{results:?}");
+        let done: Vec<_> = results.iter().flatten().copied().collect();
+        let seen = std::iter::from_fn(|| watcher.try_recv().ok()).count();
+        assert_eq!(seen, done.len());
+        // Nothing of it is left, and the next number is the next.
+        let next = commit(&mut writer, vec![put("c", 10)]);
+        assert_eq!(*next[0].as_ref().unwrap(), done.len() as u64 + 1);
+        let keys: String = writer
+            .connection
+            .query_row("SELECT group_concat(key ORDER BY key) FROM record", (), |row| row.get(0))
+            .unwrap();
+        assert!(!keys.contains("large") && keys.ends_with('c'), "{keys}");
+    }
+
+    #[test]
+    fn a_failing_transaction_answers_nobody_with_success() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder);
+        let mut watcher = writer.watch(0).unwrap();
+        // The counters can't be saved: the error comes after all requests have run.
+        writer.connection.execute_batch("ALTER TABLE state RENAME TO hidden").unwrap();
+        let results = commit(&mut writer, vec![put("a", 1), put("b", 1)]);
+        assert!(results.iter().all(|result| matches!(result, Err(StoreError::Failed(_)))), "{results:?}");
+        writer.connection.execute_batch("ALTER TABLE hidden RENAME TO state").unwrap();
+        assert!(watcher.try_recv().is_err());
+        assert_eq!(*commit(&mut writer, vec![put("c", 1)])[0].as_ref().unwrap(), 1);
+        let Ok(Change::Put(record)) = watcher.try_recv() else { panic!("no change") };
+        assert_eq!((record.key.as_str(), record.revision), ("c", 1));
+        assert!(watcher.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_dead_writer_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(lambkin_core::clock::ManualClock::default());
+        let store = super::super::open(&folder.path().join("data"), &Options::new(clock)).unwrap();
+        let mut metadata = Arc::into_inner(store.metadata).unwrap();
+        // As after a panic of the writer: its end of the channel is gone.
+        let (requests, queue) = mpsc::channel(1);
+        metadata.requests = Some(requests);
+        drop(queue);
+        for error in [metadata.commit(put("a", 1)).await.unwrap_err(), metadata.watch(0).await.unwrap_err()] {
+            assert!(error.to_string().contains("has stopped"), "{error}");
+        }
+    }
+}

@@ -136,3 +136,39 @@ pub(crate) fn open_database(
     }
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_missing_steps_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let steps = [
+            "CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1);",
+            "INSERT INTO t VALUES (2);",
+            "ALTER TABLE t ADD COLUMN m TEXT; INSERT INTO t VALUES (3, 'x');",
+        ];
+        for (count, expected) in [(1, "1"), (1, "1"), (3, "1,2,3"), (3, "1,2,3")] {
+            let file = open_database(&path, &steps[..count], 1000).unwrap();
+            let rows: String =
+                file.query_row("SELECT group_concat(n ORDER BY n) FROM t", (), |row| row.get(0)).unwrap();
+            assert_eq!(rows, expected);
+        }
+        let refused = open_database(&path, &steps[..2], 1000).unwrap_err();
+        assert!(matches!(refused, OpenError::Newer { found: 3, known: 2, .. }), "{refused:?}");
+    }
+
+    #[test]
+    fn a_failing_step_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let broken =
+            ["CREATE TABLE t (n INTEGER)  ;", "INSERT INTO t VALUES (1); INSERT INTO gone VALUES (1);"];
+        open_database(&path, &broken, 1000).unwrap_err();
+        let file = open_database(&path, &broken[..1], 1000).unwrap();
+        let rows: i64 = file.query_row("SELECT count(*) FROM t", (), |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0);
+    }
+}

@@ -82,7 +82,7 @@ async fn commit(store: &SqliteStore, writer: &str, n: u64) {
         expect: Expect::Any,
         value,
     };
-    let comes = (n % 2 == 0).then(|| value(&key));
+    let comes = n.is_multiple_of(2).then(|| value(&key));
     let writes = vec![
         put(&key),
         any(format!("counter {writer}"), Some(n.to_string().into())),

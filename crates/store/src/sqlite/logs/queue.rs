@@ -385,3 +385,6 @@ fn trim(append: &mut Append, excess: usize, waiting: &mut usize) -> usize {
     }
     count
 }
+
+#[cfg(test)]
+mod tests;
