@@ -1,7 +1,7 @@
 //! Everything between a TCP listener and [`lambkin_model::ServiceHandler::call`].
 //!
-//! A request passes, in this order: size limit, choice of service and operation ([`route`]), signature
-//! ([`sigv4`]), decoding ([`codec`]), validation by the model's constraints, the handler, encoding. Every
+//! A request passes, in this order: choice of service and operation (`route`), size limit, signature
+//! ([`sigv4`]), decoding (`codec`), validation by the model's constraints, the handler, encoding. Every
 //! refusal on the way is written in the protocol of the service that was meant, with the code, status and
 //! text of AWS, because SDKs branch on them.
 //!
@@ -11,14 +11,14 @@
 //!   operation.
 //! - A call that a handler has begun runs to its end even if the client hangs up.
 
-pub mod codec;
 pub mod front;
 pub mod limits;
-pub mod route;
 pub mod serve;
 pub mod sigv4;
 
 mod body;
+mod codec;
+mod route;
 mod uri;
 
 pub use front::{Front, FrontConfig, InternalRoutes, Mode, Now};

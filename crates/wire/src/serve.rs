@@ -81,6 +81,9 @@ pub async fn serve(
                     drop(place);
                 });
             }
+            Err(error) if is_the_peers(&error) => {
+                tracing::debug!(%error, "a connection broke before it was accepted")
+            }
             Err(error) => {
                 // Out of descriptors or memory: the next try would fail as fast.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -107,8 +110,16 @@ async fn accept(
 ) -> io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the peer is gone already");
+    }
     Ok((stream, place))
+}
+
+/// Whether accepting failed for one connection only.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use lambkin_model::schema::{ErrorInfo, Operation, Protocol, Service, Shape, Structure};
+use lambkin_model::schema::{ErrorInfo, Kind, Operation, Protocol, Service, Shape, Structure};
 use lambkin_model::{AwsError, Input, Output};
 use serde_json::{Map, Value};
 
@@ -101,14 +101,15 @@ pub(crate) struct Fault<'a> {
 
 impl<'a> Fault<'a> {
     fn new(service: Option<&'static Service>, error: &'a AwsError) -> Self {
-        let modelled = service.and_then(|service| {
-            service.shapes.iter().find_map(|shape| {
-                let lambkin_model::schema::Kind::Structure(structure) = &shape.kind else { return None };
+        let find = |fits: &dyn Fn(&Shape, ErrorInfo) -> bool| {
+            service?.shapes.iter().find_map(|shape| {
+                let Kind::Structure(structure) = &shape.kind else { return None };
                 let info = structure.error?;
-                (shape.name == error.code || (!info.code.is_empty() && info.code == error.code))
-                    .then_some((shape, structure, info))
+                fits(shape, info).then_some((shape, structure, info))
             })
-        });
+        };
+        let modelled = find(&|shape, _| shape.name == error.code)
+            .or_else(|| find(&|_, info| !info.code.is_empty() && info.code == error.code));
         Self { service, error, modelled }
     }
 

@@ -184,6 +184,40 @@ mod tests {
         assert!(run(body[..66_000].to_vec(), &key).is_err());
     }
 
+    /// The same reference's example with a trailing checksum.
+    #[test]
+    fn verifies_awss_example_with_a_trailer() {
+        let (_, key) = example();
+        let mut body = Vec::new();
+        for (size, signature) in [
+            (65_536, "b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2"),
+            (1_024, "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7"),
+        ] {
+            body.extend_from_slice(format!("{size:x};chunk-signature={signature}\r\n").as_bytes());
+            body.resize(body.len() + size, b'a');
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(
+            b"0;chunk-signature=2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992\r\n\
+x-amz-checksum-crc32c:sOO8/Q==\r\n\
+x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n",
+        );
+        let seed = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e";
+        let run = |body: Vec<u8>| {
+            let chain = ChunkSignatures::new(
+                &key.key,
+                "20130524T000000Z",
+                "20130524/us-east-1/s3/aws4_request",
+                seed,
+            );
+            decode(&body.into(), "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", Some(chain))
+        };
+        assert_eq!(run(body.clone()).unwrap().len(), 66_560);
+        let at = body.len() - 110;
+        body[at] ^= 1;
+        assert_eq!(run(body), Err(SignatureError::Mismatch));
+    }
+
     #[test]
     fn decodes_unsigned_chunks_with_trailers() {
         let body = Bytes::from_static(b"3\r\nabc\r\n2\r\nde\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n");

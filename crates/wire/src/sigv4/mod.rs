@@ -1,9 +1,8 @@
 //! Signature version 4: verification of header and presigned signatures, session tokens and chunked
 //! payloads.
 //!
-//! Verification has two steps, because the payload is part of what is signed: [`Verifier::begin`] checks
-//! all that needs no body (so that strangers cannot make the server read one), [`Verifier::finish`]
-//! computes the signature.
+//! Verification has two steps, because the payload is part of what is signed: the first checks all that
+//! needs no body (so that strangers cannot make the server read one), the second computes the signature.
 
 mod canonical;
 mod chunked;
