@@ -18,6 +18,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 def attempt(call, *arguments):
     try:
         return ["ok", repr(call(*arguments))[:200]]
+    except socket.gaierror as error:
+        return ["gaierror", str(error)]
     except OSError as error:
         return [errno.errorcode.get(error.errno, str(error.errno)), str(error)[:200]]
     except Exception as error:
