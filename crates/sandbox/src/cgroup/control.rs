@@ -99,7 +99,7 @@ impl Controls {
 
     /// Reads the counters; those that cannot be read are 0.
     pub(crate) fn usage(&self) -> RawUsage {
-        let memory_bytes = self.number(ControlKind::MemoryUsage).unwrap_or(0);
+        let memory_bytes = self.usage_bytes().unwrap_or(0);
         let cpu_us = match self.file(ControlKind::CpuStat) {
             Some(file) => read_from_start(file).map(|text| field(&text, "usage_usec")).unwrap_or(0),
             None => self.number(ControlKind::CpuUsage).unwrap_or(0) / 1000,
@@ -109,6 +109,11 @@ impl Controls {
             peak_bytes: self.number(ControlKind::MemoryPeak).unwrap_or(memory_bytes).max(memory_bytes),
             cpu_us,
         }
+    }
+
+    /// Reads the memory in use.
+    pub(crate) fn usage_bytes(&self) -> Option<u64> {
+        self.number(ControlKind::MemoryUsage)
     }
 
     /// Reads the memory in use and what of it is file cache.

@@ -66,19 +66,35 @@ pub(crate) trait Place: std::fmt::Debug {
     fn folders(&self) -> Vec<&std::path::Path>;
 }
 
+/// An event to be registered: `registry` is told the numbers of `events` and `usage`, and the threshold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Threshold<'a> {
+    /// `cgroup.event_control`.
+    pub(crate) registry: BorrowedFd<'a>,
+    /// What is to count the events.
+    pub(crate) events: BorrowedFd<'a>,
+    /// `memory.usage_in_bytes`.
+    pub(crate) usage: BorrowedFd<'a>,
+    /// When it is passed.
+    pub(crate) bytes: u64,
+}
+
 /// The group of one sandbox.
 pub(crate) trait Group: std::fmt::Debug {
     /// A group that a process can be cloned into.
     fn clone_target(&self) -> Option<BorrowedFd<'_>>;
-    /// Files into which a process writes `0` to become a member; empty at the second call.
-    fn take_entries(&mut self) -> Vec<File>;
+    /// Files into which a process writes `0` to become a member.
+    fn entries(&self) -> &[File];
+    /// What init is to register once the program runs, because the kernel takes its time over it.
+    fn threshold(&self) -> Option<Threshold<'_>>;
+    /// Called when init has been cloned: closes what only it needs.
+    fn cloned(&mut self);
     /// The files that measure and steer the group.
     fn controls(&self) -> &Controls;
     /// A descriptor that wakes the spawner when memory gets short.
     fn memory_events(&self) -> (BorrowedFd<'_>, Interest);
-    /// Called after an event when the group is within its limit, with the size of `/tmp` now: arranges
-    /// that further growth gives further events.
-    fn expect_more(&mut self, tmp_used: u64) -> io::Result<()>;
+    /// Called when more than the limit is charged but the group is within it, with the size of `/tmp` now.
+    fn allow_for(&mut self, tmp_used: u64) -> io::Result<()>;
     /// Whether the kernel killed a process for lack of memory.
     fn kernel_killed(&self) -> bool;
     /// Removes the group. `WouldBlock` while processes are still leaving it.

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 use super::control::{field, quota_v1};
 use super::mountinfo::{self, Mount};
-use super::{CPU_PERIOD_US, ControlKind, Controls, Group, Limits, Place, folder};
+use super::{CPU_PERIOD_US, ControlKind, Controls, Group, Limits, Place, Threshold, folder};
 use crate::error::{Context, SandboxError};
 use crate::sys::poll::{self, Interest};
 use crate::sys::read_from_start;
 
-/// Steps of the ladder of thresholds between `memory_bytes` and the hard limit.
-const LADDER_STEPS: u64 = 32;
+/// Weight of all sandboxes together: that of two busy processes on each CPU.
+const CPU_SHARES_PER_CPU: usize = 2 * 1024;
+
+/// The kernel's maximum.
+const MAX_CPU_SHARES: usize = 262_144;
 
 /// The server's folders in the hierarchies of v1, and in the one of v2 if it is mounted (for freezing
 /// and CPU time, which need no controller there).
@@ -58,6 +61,11 @@ impl V1 {
         }
         folders.sort();
         folders.dedup();
+        // Weights count between siblings, and at the root of the hierarchy every process of the host is one:
+        // by default all sandboxes together would weigh as much as a single one of them.
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shares = CPU_SHARES_PER_CPU.saturating_mul(cpus).min(MAX_CPU_SHARES);
+        folder::write(&cpu, "cpu.shares", &shares.to_string())?;
         Ok(V1 { memory, cpu, pids, freeze, folders })
     }
 
@@ -77,10 +85,8 @@ impl V1 {
         let events = poll::eventfd().step("make eventfd")?;
         let oom_control = folder::open(&memory, "memory.oom_control")?;
         let registry = folder::open_for_writing(&memory, "cgroup.event_control")?;
-        register(&registry, &events, &oom_control, None).at("register for", "memory.oom_control")?;
-        let first = Some(limits.memory_bytes);
-        register_threshold(&registry, &events, &controls, first)
-            .at("register for", "memory.usage_in_bytes")?;
+        let line = format!("{} {}", events.as_raw_fd(), oom_control.as_raw_fd());
+        crate::sys::write_at_start(&registry, &line).at("register for", "memory.oom_control")?;
 
         folder::write(&cpu, "cpu.cfs_period_us", &CPU_PERIOD_US.to_string())?;
         if limits.cpu_quota_us.is_some() {
@@ -93,8 +99,9 @@ impl V1 {
             entries.push(folder::open_for_writing(&parent.join(id), "cgroup.procs")?);
         }
         let folders = self.folders.iter().map(|parent| parent.join(id)).collect();
-        let limits = *limits;
-        Ok(V1Group { folders, limits, entries, events, registry, oom_control, controls, ladder: false })
+        let memory_bytes = limits.memory_bytes;
+        let registry = Some(registry);
+        Ok(V1Group { folders, memory_bytes, entries, events, registry, oom_control, controls })
     }
 
     fn open_controls(&self, id: &str) -> Result<Controls, SandboxError> {
@@ -150,38 +157,17 @@ impl Place for V1 {
     }
 }
 
-/// Asks for events of a control file, above a threshold if it has one.
-fn register(registry: &File, events: &OwnedFd, file: &File, threshold: Option<u64>) -> io::Result<()> {
-    let mut line = format!("{} {}", events.as_raw_fd(), file.as_raw_fd());
-    if let Some(threshold) = threshold {
-        line.push_str(&format!(" {threshold}"));
-    }
-    crate::sys::write_at_start(registry, &line)
-}
-
-fn register_threshold(
-    registry: &File,
-    events: &OwnedFd,
-    controls: &Controls,
-    threshold: Option<u64>,
-) -> io::Result<()> {
-    let usage = controls.file(ControlKind::MemoryUsage);
-    let usage = usage.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
-    register(registry, events, usage, threshold)
-}
-
 /// The folders of one sandbox.
 #[derive(Debug)]
 struct V1Group {
     folders: Vec<PathBuf>,
-    limits: Limits,
+    memory_bytes: u64,
     entries: Vec<File>,
-    /// Counts events of `memory.oom_control` and of the thresholds.
+    /// Counts events of `memory.oom_control` and of the threshold.
     events: OwnedFd,
-    registry: File,
+    registry: Option<File>,
     oom_control: File,
     controls: Controls,
-    ladder: bool,
 }
 
 impl Group for V1Group {
@@ -189,8 +175,23 @@ impl Group for V1Group {
         None
     }
 
-    fn take_entries(&mut self) -> Vec<File> {
-        std::mem::take(&mut self.entries)
+    fn entries(&self) -> &[File] {
+        &self.entries
+    }
+
+    fn threshold(&self) -> Option<Threshold<'_>> {
+        // Registering it waits for a grace period of the kernel, some 8 ms.
+        Some(Threshold {
+            registry: self.registry.as_ref()?.as_fd(),
+            events: self.events.as_fd(),
+            usage: self.controls.file(ControlKind::MemoryUsage)?.as_fd(),
+            bytes: self.memory_bytes,
+        })
+    }
+
+    fn cloned(&mut self) {
+        self.entries.clear();
+        self.registry = None;
     }
 
     fn controls(&self) -> &Controls {
@@ -201,19 +202,7 @@ impl Group for V1Group {
         (self.events.as_fd(), Interest::Readable)
     }
 
-    fn expect_more(&mut self, _tmp_used: u64) -> io::Result<()> {
-        // The first threshold was passed because `/tmp` or file cache grew. From now on every step towards
-        // the hard limit gives an event; few sandboxes ever get here.
-        if self.ladder {
-            return Ok(());
-        }
-        self.ladder = true;
-        let (from, to) = (self.limits.memory_bytes, self.limits.hard_memory_bytes());
-        let step = (to - from).div_ceil(LADDER_STEPS).max(1);
-        for rung in 1..LADDER_STEPS {
-            let threshold = Some(from + rung * step);
-            register_threshold(&self.registry, &self.events, &self.controls, threshold)?;
-        }
+    fn allow_for(&mut self, _tmp_used: u64) -> io::Result<()> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::control::{field, quota_v2};
 use super::mountinfo::{self, Mount};
-use super::{CONTROLLERS, ControlKind, Controls, Group, Limits, Place, folder};
+use super::{CONTROLLERS, ControlKind, Controls, Group, Limits, Place, Threshold, folder};
 use crate::error::{Context, SandboxError};
 use crate::sys::poll::Interest;
 use crate::sys::read_from_start;
@@ -134,9 +134,15 @@ impl Group for V2Group {
         Some(self.folder.as_fd())
     }
 
-    fn take_entries(&mut self) -> Vec<File> {
-        Vec::new()
+    fn entries(&self) -> &[File] {
+        &[]
     }
+
+    fn threshold(&self) -> Option<Threshold<'_>> {
+        None
+    }
+
+    fn cloned(&mut self) {}
 
     fn controls(&self) -> &Controls {
         &self.controls
@@ -146,7 +152,7 @@ impl Group for V2Group {
         (self.events.as_fd(), Interest::Change)
     }
 
-    fn expect_more(&mut self, tmp_used: u64) -> io::Result<()> {
+    fn allow_for(&mut self, tmp_used: u64) -> io::Result<()> {
         let high = self.limits.memory_bytes.saturating_add(tmp_used).saturating_add(HIGH_SLACK_BYTES);
         folder::write(&self.path, "memory.high", &high.to_string()).map_err(io::Error::other)
     }
@@ -201,7 +207,7 @@ mod tests {
         assert_eq!(read("memory.swap.max"), "0");
         assert_eq!(read("pids.max"), "100");
         assert_eq!(read("cpu.max"), "1447 20000");
-        group.expect_more(300 * MIB).unwrap();
+        group.allow_for(300 * MIB).unwrap();
         assert_eq!(read("memory.high"), (429 * MIB).to_string());
         assert!(group.clone_target().is_some());
     }

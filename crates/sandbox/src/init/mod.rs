@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use crate::cgroup::Threshold;
 use crate::error::{Context, SandboxError};
 use crate::protocol::{self, InitMessage};
 use crate::seccomp::Filters;
@@ -50,6 +51,8 @@ pub(crate) struct Input<'a> {
     pub(crate) channels: Option<(BorrowedFd<'a>, BorrowedFd<'a>)>,
     /// Writing `0` into each puts init into its cgroups.
     pub(crate) cgroup_entries: &'a [File],
+    /// To be registered once the program runs.
+    pub(crate) threshold: Option<Threshold<'a>>,
     /// Compiled seccomp filters.
     pub(crate) filters: &'a Filters,
 }
@@ -90,6 +93,22 @@ struct Kept {
     status: OwnedFd,
     output: OwnedFd,
     channels: Option<(OwnedFd, OwnedFd)>,
+    threshold: Option<KeptThreshold>,
+}
+
+/// See [`Threshold`].
+struct KeptThreshold {
+    registry: File,
+    events: OwnedFd,
+    usage: OwnedFd,
+    bytes: u64,
+}
+
+impl KeptThreshold {
+    fn register(self) -> Result<(), SandboxError> {
+        let line = format!("{} {} {}", self.events.as_raw_fd(), self.usage.as_raw_fd(), self.bytes);
+        sys::write_at_start(&self.registry, &line).step("register memory threshold")
+    }
 }
 
 impl Kept {
@@ -109,10 +128,23 @@ impl Kept {
                 Some((channel, telemetry)) => Some((park(channel)?, park(telemetry)?)),
                 None => None,
             },
+            threshold: match input.threshold {
+                Some(threshold) => Some(KeptThreshold {
+                    registry: park(threshold.registry)?.into(),
+                    events: park(threshold.events)?,
+                    usage: park(threshold.usage)?,
+                    bytes: threshold.bytes,
+                }),
+                None => None,
+            },
         };
         let mut numbers = vec![kept.status.as_raw_fd(), kept.output.as_raw_fd()];
         if let Some((channel, telemetry)) = &kept.channels {
             numbers.extend([channel.as_raw_fd(), telemetry.as_raw_fd()]);
+        }
+        if let Some(threshold) = &kept.threshold {
+            let KeptThreshold { registry, events, usage, .. } = threshold;
+            numbers.extend([registry.as_raw_fd(), events.as_raw_fd(), usage.as_raw_fd()]);
         }
         process::close_all_but(&numbers).step("close descriptors")?;
         Ok(kept)
@@ -256,8 +288,14 @@ fn start(kept: Kept, ready: Ready) -> Started {
     let mut fds = vec![pidfd.as_fd(), ready.tmp.as_fd()];
     fds.extend(ready.listeners.iter().map(AsFd::as_fd));
     tell(kept.status.as_fd(), &InitMessage::Started, &fds);
-    // Dropping the rest closes our copies: the program's own close is the end of its output.
-    Started { status: kept.status, pid, exec_error }
+    let Kept { status, output, channels, threshold } = kept;
+    // Our copies: the program's own close is the end of its output.
+    drop((ready, output, channels));
+    if let Some(Err(error)) = threshold.map(KeptThreshold::register) {
+        tell(status.as_fd(), &InitMessage::Failed(error), &[]);
+        process::exit_now(1)
+    }
+    Started { status, pid, exec_error }
 }
 
 /// Puts the descriptors in place and becomes the program; returns only on failure.

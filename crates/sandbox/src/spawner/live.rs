@@ -12,6 +12,9 @@ use crate::sys::{file_system_used, process};
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
+/// Changes of a watched sandbox's memory below this are not looked at.
+const WORTH_A_LOOK: u64 = 256 * 1024;
+
 /// From clone to removal.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -39,6 +42,8 @@ pub(super) struct Live {
     pub(super) out_of_memory: bool,
     /// More memory is charged than the limit, of which some does not count: to be looked at regularly.
     pub(super) watched: bool,
+    /// Bytes charged at the last look, if that found nothing wrong.
+    pub(super) looked_at: u64,
     /// Init is dead and reaped; when to try next to remove the cgroups, and how long to pause after.
     pub(super) removal: Option<(Instant, Duration)>,
 }
@@ -75,12 +80,21 @@ impl Live {
             Ok(Standing::Over) => self.kill_for_memory(),
             Ok(Standing::Watch { tmp_used }) => {
                 self.watched = true;
-                // A failure costs only promptness: the watch looks again anyway.
-                let _ = self.group.expect_more(tmp_used);
+                // A failure costs only speed: the watch looks again anyway.
+                let _ = self.group.allow_for(tmp_used);
             }
             Ok(Standing::Below) => self.watched = false,
             // The group is being removed.
             Err(_) => self.watched = false,
+        }
+    }
+
+    /// Looks again at a watched sandbox, closely only if its use has changed.
+    pub(super) fn watch_memory(&mut self, tolerance: u64) {
+        let usage = self.group.controls().usage_bytes().unwrap_or(0);
+        if usage.abs_diff(self.looked_at) > WORTH_A_LOOK {
+            self.looked_at = usage;
+            self.check_memory(tolerance);
         }
     }
 

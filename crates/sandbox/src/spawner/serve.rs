@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
 use super::live::{Live, exit_status};
@@ -21,7 +22,7 @@ use crate::sys::process::{self, Clone};
 use crate::sys::socket::{self, Pair};
 
 /// How often sandboxes are looked at that have more memory charged than their limit.
-const WATCH_INTERVAL: Duration = Duration::from_millis(50);
+const WATCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long to wait for a predecessor that is still cleaning up.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -117,6 +118,8 @@ struct Server {
     next_watch: Option<Instant>,
     /// Since when everything is to end, and whether the server waits for an answer.
     closing: Option<(Instant, bool)>,
+    /// The server's process id.
+    parent: u32,
     _lock: File,
 }
 
@@ -151,6 +154,7 @@ impl Server {
             tolerance: memory::tolerance(),
             next_watch: None,
             closing: None,
+            parent: parent_id(),
             _lock: parts.lock,
         };
         Ok((server, parts.notes))
@@ -163,7 +167,11 @@ impl Server {
                     Token::Control => self.take_request(),
                     Token::Signal => {
                         poll::drain(self.signal.as_fd());
-                        self.close(false);
+                        // A service manager sends it to all processes of a service; when we are to end is
+                        // the server's business as long as it lives.
+                        if parent_id() != self.parent {
+                            self.close(false);
+                        }
                     }
                     Token::Status(key) => self.take_status(key),
                     Token::End(key) => self.reap(key),
@@ -269,6 +277,7 @@ impl Server {
                     reported: false,
                     out_of_memory: false,
                     watched: false,
+                    looked_at: 0,
                     removal: None,
                 }),
                 Err(error) => {
@@ -293,7 +302,6 @@ impl Server {
     ) -> Result<(i32, OwnedFd, OwnedFd), SandboxError> {
         let missing = || SandboxError::Spec("descriptors are missing".to_owned());
         let fd = |number: usize| fds.get(number).map(AsFd::as_fd).ok_or_else(missing);
-        let entries = group.take_entries();
         let (ours, theirs) = socket::socket_pair(Pair::Messages).step("make status socket")?;
         let input = init::Input {
             spec,
@@ -301,7 +309,8 @@ impl Server {
             status: theirs.as_fd(),
             output: fd(0)?,
             channels: if spec.channel { Some((fd(1)?, fd(2)?)) } else { None },
-            cgroup_entries: &entries,
+            cgroup_entries: group.entries(),
+            threshold: group.threshold(),
             filters: &self.filters,
         };
         let cloned = process::clone_process(init::CLONE_NAMESPACES, group.clone_target());
@@ -309,6 +318,7 @@ impl Server {
             Clone::Child => init::run(&input),
             Clone::Parent { pid, pidfd } => (pid, pidfd),
         };
+        group.cloned();
         let (memory, interest) = group.memory_events();
         let watched = self
             .poller
@@ -376,7 +386,10 @@ impl Server {
 
     fn failed(&mut self, key: u64, error: SandboxError) {
         let Some(live) = self.live.get_mut(&key) else { return };
-        if !std::mem::replace(&mut live.reported, true) {
+        if live.created {
+            // Init gives up although the program has been started; it is reported as killed when it ends.
+            live.kill();
+        } else if !std::mem::replace(&mut live.reported, true) {
             self.reply(&Reply::Failed { key, error, gone_follows: true }, &[]);
         }
     }
@@ -402,7 +415,7 @@ impl Server {
         self.poller.remove(live.init.as_fd());
         self.poller.remove(live.group.memory_events().0);
         live.start_removal();
-        live.tmp.as_ref().inspect(|_| live.watched = false);
+        live.watched = false;
         let (created, status) = (live.created, exit_status(raw));
         if created {
             // Init was killed before it could say how the program ended: so was the program.
@@ -437,7 +450,7 @@ impl Server {
             return;
         }
         for live in self.live.values_mut().filter(|live| live.watched) {
-            live.check_memory(self.tolerance);
+            live.watch_memory(self.tolerance);
         }
         let more = self.live.values().any(|live| live.watched);
         self.next_watch = more.then(|| now + WATCH_INTERVAL);

@@ -89,17 +89,20 @@ pub(crate) fn drain(fd: BorrowedFd<'_>) {
 }
 
 /// Blocks `SIGTERM` and returns a nonblocking descriptor that becomes readable instead. Ignores the
-/// signals that a terminal sends, for the server decides when the process ends.
+/// signals that a terminal sends; all others are as in a new process, whatever our parent did with them.
 pub(crate) fn terminate_signal() -> io::Result<OwnedFd> {
     // SAFETY: the set is initialised before use and outlives the calls; SIG_IGN is a valid disposition.
     unsafe {
-        for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP, libc::SIGPIPE] {
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        for signal in super::process::IGNORED_SIGNALS {
             libc::signal(signal, libc::SIG_IGN);
         }
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
-        check(libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()))?;
+        check(libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()))?;
         let fd = check(libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
         Ok(own(fd))
     }

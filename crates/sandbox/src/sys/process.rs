@@ -226,12 +226,15 @@ pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, value: u64) -> io::
     }
 }
 
-/// All signals to their default, none blocked: as a program expects to find them.
+/// The signals that the spawner ignores, which a program would inherit.
+pub(crate) const IGNORED_SIGNALS: [i32; 5] =
+    [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP, libc::SIGPIPE];
+
+/// No signal ignored, none blocked: as a program expects to find them (exec resets handlers by itself).
 pub(crate) fn reset_signals() -> io::Result<()> {
-    // SAFETY: SIG_DFL is valid for every signal (the two that cannot be changed just fail); the set is
-    // initialised before use.
+    // SAFETY: SIG_DFL is valid for every signal; the set is initialised before use.
     unsafe {
-        for signal in 1..=64 {
+        for signal in IGNORED_SIGNALS {
             libc::signal(signal, libc::SIG_DFL);
         }
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
