@@ -1,5 +1,6 @@
 //! Measures warm and cold invocations without HTTP: `cargo run --release -p lambkin-engine --example warm`,
-//! as root. Prints latencies in microseconds and invocations a second.
+//! as root. Prints latencies in microseconds and invocations a second. Arguments: a Python runtime, and
+//! `python` or `custom` to measure only one kind.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
@@ -86,7 +87,10 @@ async fn measure() {
     let mut python = python.filter(|name| engine.runtime_available(name).is_ok());
     let python = std::env::args().nth(1).or_else(|| python.next_back()).expect("a Python on this host");
     for (name, runtime) in [("python", python.as_str()), ("custom", "provided.al2023")] {
-        for clients in [1, 8, 32] {
+        if std::env::args().nth(2).is_some_and(|only| only != name) {
+            continue;
+        }
+        for clients in std::env::args().nth(3).map_or(vec![1, 8, 32], |only| vec![only.parse().unwrap()]) {
             warm(&engine, &spec(name, runtime, folder.path(), 0), clients).await;
         }
         let mut times = Vec::new();
@@ -127,15 +131,15 @@ async fn warm(engine: &Arc<Engine>, spec: &Arc<FunctionSpec>, clients: usize) {
             times
         }
     };
-    run(Duration::from_secs(2)).await;
-    let times = run(Duration::from_secs(2)).await;
+    run(Duration::from_secs(4)).await;
+    let times = run(Duration::from_secs(4)).await;
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_micros();
     println!(
         "{} warm, {clients} clients: p50 {} us, p99 {} us, {}/s, {} environments",
         spec.name,
         at(0.5),
         at(0.99),
-        times.len() / 2,
+        times.len() / 4,
         engine.stats().environments
     );
 }

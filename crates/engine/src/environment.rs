@@ -24,6 +24,11 @@ use crate::variables::RUNTIME_API_PORT;
 /// How long a runtime that has hung up may take to end before it is killed.
 const LAST_BREATH: Duration = Duration::from_secs(1);
 
+/// What ends sooner cannot have used much more memory than what ran before.
+const SHORT: Duration = Duration::from_millis(2);
+/// How old the memory in a report may be after an invocation that was short.
+const PEAK_AGE: Duration = Duration::from_millis(50);
+
 /// An execution environment. One invocation, the pool or the task that starts it owns it at a time.
 pub(crate) struct Environment {
     /// What the freezer and the shutdown share with the owner.
@@ -37,6 +42,8 @@ pub(crate) struct Environment {
     pub(crate) init_duration: Option<Duration>,
     /// When it was last let go, by the engine's clock.
     pub(crate) idle_since: Duration,
+    /// Most memory used, in bytes, and when it was looked up.
+    peak: Option<(Instant, u64)>,
     /// Random identity, 32 hexadecimal digits.
     instance: String,
     /// Sandboxes that it has had.
@@ -89,6 +96,7 @@ impl Environment {
             live: None,
             init_duration: None,
             idle_since: inner.clock.now(),
+            peak: None,
             instance: instance.simple().to_string(),
             sandboxes: 0,
         }
@@ -211,6 +219,17 @@ impl Environment {
         if let Some(line) = event.render(spec.log_format, now) {
             self.log.platform(line, now);
         }
+    }
+
+    /// Most memory used so far, in MiB, after something that took `duration`. Looking it up costs several
+    /// system calls, so after something short it may be a moment old.
+    pub(crate) fn max_memory_mb(&mut self, duration: Duration) -> u64 {
+        let known = self.peak.filter(|(at, _)| duration < SHORT && at.elapsed() < PEAK_AGE);
+        let peak = known.map_or_else(|| self.cell.usage().max_memory_bytes, |(_, peak)| peak);
+        if known.is_none() {
+            self.peak = Some((Instant::now(), peak));
+        }
+        peak.div_ceil(1024 * 1024)
     }
 
     /// Kills the sandbox, if there is one, and logs what it still had to say.

@@ -160,7 +160,7 @@ impl Environment {
         ended: Ended,
     ) -> Verdict {
         let Ended { result, duration, reusable } = ended;
-        let usage = self.cell.usage();
+        let max_memory_used_mb = self.max_memory_mb(if reusable { duration } else { Duration::MAX });
         if !reusable {
             self.end_sandbox(inner);
         }
@@ -189,7 +189,7 @@ impl Environment {
                 duration,
                 init_duration,
                 memory_mb: spec.memory_mb,
-                max_memory_used_mb: usage.max_memory_bytes.div_ceil(1024 * 1024),
+                max_memory_used_mb,
                 status,
                 reported: matches!(failure, Some(Failure::Reported { .. })) && self.live.is_some(),
             },

@@ -5,6 +5,7 @@
 //! runtime sends in between waits in the socket.
 
 mod routes;
+mod signal;
 mod state;
 
 use std::fmt;
@@ -13,7 +14,7 @@ use std::io;
 use std::net::TcpListener as StdTcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,10 +22,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::session::{Answer, Event, Readiness};
+use signal::Signal;
 use state::{Delivery, Shared};
 
 /// Connections held at once; a runtime needs one or two. More wait to be accepted.
 const MAX_CONNECTIONS: usize = 32;
+
+/// How often connections are polled again at once because they woke themselves, before other tasks run.
+const ROUNDS: usize = 16;
 
 type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -33,6 +38,9 @@ pub(crate) struct HttpSession {
     listener: TcpListener,
     connections: Vec<Connection>,
     shared: Arc<Shared>,
+    signal: Arc<Signal>,
+    /// Wakes `signal`.
+    waker: Waker,
 }
 
 impl fmt::Debug for HttpSession {
@@ -47,10 +55,13 @@ impl fmt::Debug for HttpSession {
 impl HttpSession {
     pub(crate) fn new(listener: StdTcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
+        let signal = Arc::new(Signal::default());
         Ok(Self {
             listener: TcpListener::from_std(listener)?,
             connections: Vec::new(),
             shared: Arc::new(Shared::default()),
+            waker: Waker::from(Arc::clone(&signal)),
+            signal,
         })
     }
 
@@ -73,41 +84,57 @@ impl HttpSession {
                 return Answer::Closed { delivered: false, reason: format!("event header: {error}") };
             }
         }
-        poll_fn(|cx| match self.poll_connections(cx) {
+        let answer = poll_fn(|cx| match self.poll_connections(cx) {
             Err(error) => Poll::Ready(Answer::Closed {
                 delivered: self.shared.delivered(),
                 reason: format!("runtime API listener: {error}"),
             }),
             Ok(()) => self.shared.take_answer().map_or(Poll::Pending, Poll::Ready),
         })
-        .await
+        .await;
+        // The runtime's next request would wake who has its answer and does something else by then.
+        self.signal.forget_task();
+        answer
     }
 
     /// Accepts and serves until nothing moves. An answer is taken after this, when its request has been
     /// replied to.
     fn poll_connections(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        loop {
+        let waker = self.waker.clone();
+        let mut own = Context::from_waker(&waker);
+        for _ in 0..ROUNDS {
+            self.signal.begin(cx.waker());
             let changes = self.shared.changes();
-            let mut accepted = false;
-            while self.connections.len() < MAX_CONNECTIONS {
-                match self.listener.poll_accept(cx) {
-                    Poll::Pending => break,
-                    Poll::Ready(Ok((stream, _))) => {
-                        accepted = true;
-                        self.connections.push(serve(stream, Arc::clone(&self.shared)));
-                    }
-                    // The peer went before it was accepted.
-                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                    Poll::Ready(Err(error)) => return Err(error),
-                }
-            }
-            let full = self.connections.len() == MAX_CONNECTIONS;
-            self.connections.retain_mut(|connection| connection.as_mut().poll(cx).is_pending());
-            let room_made = full && self.connections.len() < MAX_CONNECTIONS;
-            if !accepted && !room_made && self.shared.changes() == changes {
+            self.signal.take();
+            let served = self.poll_once(&mut own)?;
+            let still = !served && self.shared.changes() == changes;
+            if self.signal.end() && still {
                 return Ok(());
             }
         }
+        // The rest comes after other tasks.
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Accepts what has come and polls each connection once; whether there may be more to do.
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut accepted = false;
+        while self.connections.len() < MAX_CONNECTIONS {
+            match self.listener.poll_accept(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok((stream, _))) => {
+                    accepted = true;
+                    self.connections.push(serve(stream, Arc::clone(&self.shared)));
+                }
+                // The peer went before it was accepted.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+        let full = self.connections.len() == MAX_CONNECTIONS;
+        self.connections.retain_mut(|connection| connection.as_mut().poll(cx).is_pending());
+        Ok(accepted || full && self.connections.len() < MAX_CONNECTIONS)
     }
 }
 
