@@ -36,3 +36,17 @@ fn expiry_cutoff(now_ms: i64, retention_days: Option<u32>) -> Option<i64> {
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+/// Year, month and day in UTC of a time in milliseconds since the epoch.
+fn utc_date(millis: i64) -> (i64, i64, i64) {
+    // Days since 0000-03-01, in eras of 400 years, so that the leap day ends the year.
+    let days = millis.div_euclid(DAY_MS).saturating_add(719_468);
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}

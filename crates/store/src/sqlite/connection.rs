@@ -33,21 +33,32 @@ pub(crate) fn sql_error(error: rusqlite::Error) -> StoreError {
 }
 
 /// Opens the connection that writes a database; the file must be there, if only empty.
-pub(crate) fn open_writer(path: &Path, checkpoint_pages: u32) -> rusqlite::Result<Connection> {
+pub(crate) fn open_writer(path: &Path, checkpoint_pages: u32) -> Result<Connection, StoreError> {
+    let (connection, mode) = configured_writer(path, checkpoint_pages).map_err(sql_error)?;
+    if mode != "wal" {
+        // SQLite goes on without it, e.g. on file systems without shared memory.
+        let reason = format!("the file system can't hold a write-ahead log (journal mode {mode})");
+        return Err(StoreError::Failed(reason));
+    }
+    Ok(connection)
+}
+
+/// The connection, and its journal mode.
+fn configured_writer(path: &Path, checkpoint_pages: u32) -> rusqlite::Result<(Connection, String)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
+    let mode = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
     connection.execute_batch(&format!(
-        "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
+        "PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = {checkpoint_pages};
          PRAGMA journal_size_limit = {WAL_LIMIT_BYTES};
          PRAGMA cache_size = -2048;
          PRAGMA temp_store = MEMORY;
          PRAGMA trusted_schema = OFF;"
     ))?;
-    Ok(connection)
+    Ok((connection, mode))
 }
 
 fn open_reader(path: &Path) -> rusqlite::Result<Connection> {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::OpenError;
 use crate::disk::create_folder;
+use crate::{DAY_MS, utc_date};
 
 /// The exclusive use of a data folder, released on drop, and by the kernel when the process ends.
 #[derive(Debug)]
@@ -40,13 +41,21 @@ impl FolderLock {
             Err(Errno::WOULDBLOCK) => return Err(locked_by(folder, &mut file)),
             Err(errno) => return Err(not_writable(errno.into())),
         }
-        let text = format!("pid {}\nstarted {}\n", std::process::id(), clock.now().as_secs());
+        let text = format!("pid {}\nstarted {}\n", std::process::id(), time_text(clock.now_ms()));
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(not_writable)?;
         Ok(Self { _file: file })
     }
+}
+
+/// As `2026-01-02T03:04:05Z`.
+fn time_text(millis: i64) -> String {
+    let (year, month, day) = utc_date(millis);
+    let second = millis.rem_euclid(DAY_MS) / 1000;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 fn locked_by(folder: &Path, file: &mut File) -> OpenError {

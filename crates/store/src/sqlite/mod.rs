@@ -71,7 +71,7 @@ pub enum OpenError {
         path: PathBuf,
         /// Process id of the other server, `unknown` if it has not written it yet.
         pid: String,
-        /// When that server opened the folder: seconds since the Unix epoch.
+        /// When that server opened the folder, in UTC.
         started: String,
     },
     /// A newer Lambkin wrote the folder.

@@ -119,7 +119,8 @@ pub(crate) fn open_database(
     create_file(path).map_err(|source| OpenError::NotWritable { path: path.to_owned(), source })?;
     let failed =
         |error: rusqlite::Error| OpenError::Database { path: path.to_owned(), reason: sql_error(error) };
-    let connection = open_writer(path, checkpoint_pages).map_err(failed)?;
+    let connection = open_writer(path, checkpoint_pages)
+        .map_err(|reason| OpenError::Database { path: path.to_owned(), reason })?;
     let found: u32 = connection.query_row("PRAGMA user_version", (), |row| row.get(0)).map_err(failed)?;
     let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
     if found > known {

@@ -51,7 +51,7 @@ fn survives_kill_9() {
     let data = folder.path().join("data");
     let mut acknowledged = BTreeSet::new();
     let mut chance = Chance::new(9);
-    for round in 0..12 {
+    for round in 0..8 {
         let program = Command::new(std::env::current_exe().unwrap());
         let mut child = as_child(program, &format!("endless {round}"), &data).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -76,7 +76,7 @@ fn survives_kill_9() {
         acknowledged.extend(acks.try_iter());
         child::check(&data, &acknowledged).unwrap();
     }
-    println!("{} acknowledgements outlived 12 kills", acknowledged.len());
+    println!("{} acknowledgements outlived 8 kills", acknowledged.len());
     assert!(acknowledged.len() > 100, "{}", acknowledged.len());
 }
 
@@ -116,7 +116,7 @@ fn survives_a_power_cut_at_any_moment() {
         };
         syncs += usize::from(disk.apply(step));
         // The power goes just after an answer, or somewhere else.
-        if ack || chance.below(20) == 0 {
+        if ack || chance.below(40) == 0 {
             let only_synced = ack || chance.below(2) == 0;
             let after = folder.path().join("after");
             disk.write_out(&after, if only_synced { None } else { Some(&mut chance) });

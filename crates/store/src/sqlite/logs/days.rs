@@ -6,9 +6,9 @@ use std::sync::{PoisonError, RwLock};
 
 use rusqlite::Connection;
 
-use crate::DAY_MS;
 use crate::sqlite::OpenError;
 use crate::sqlite::schema::{self, open_database};
+use crate::utc_date;
 
 /// A UTC day as the number YYYYMMDD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,16 +17,7 @@ pub(super) struct Day(pub(super) i64);
 impl Day {
     /// The day of a time in milliseconds since the epoch.
     pub(super) fn of(millis: i64) -> Self {
-        // Days since 0000-03-01, in eras of 400 years, so that the leap day ends the year.
-        let days = millis.div_euclid(DAY_MS).saturating_add(719_468);
-        let era = days.div_euclid(146_097);
-        let of_era = days.rem_euclid(146_097);
-        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * of_year + 2) / 153;
-        let day = of_year - (153 * march_month + 2) / 5 + 1;
-        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (year, month, day) = utc_date(millis);
         Self(year * 10_000 + month * 100 + day)
     }
 
@@ -99,6 +90,7 @@ impl Days {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DAY_MS;
 
     #[test]
     fn names_days_as_the_calendar_does() {
