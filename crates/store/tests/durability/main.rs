@@ -63,12 +63,9 @@ fn survives_kill_9() {
                 }
             }
         });
-        // Once it works, it is killed at some moment.
-        let first = acks.recv_timeout(Duration::from_secs(60)).unwrap();
-        let end = std::time::Instant::now() + Duration::from_micros(chance.below(150_000));
-        acknowledged.insert(first);
-        while let Ok(ack) = acks.recv_timeout(end.saturating_duration_since(std::time::Instant::now())) {
-            acknowledged.insert(ack);
+        // It is killed in the middle of its work, at some number of answers.
+        for _ in 0..=chance.below(80) {
+            acknowledged.insert(acks.recv_timeout(Duration::from_secs(60)).unwrap());
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -77,7 +74,6 @@ fn survives_kill_9() {
         child::check(&data, &acknowledged).unwrap();
     }
     println!("{} acknowledgements outlived 8 kills", acknowledged.len());
-    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
 }
 
 #[test]
