@@ -8,12 +8,17 @@ import pytest
 # Operations that Lambkin implements. A new one moves here; the test says when the list is behind.
 IMPLEMENTED = {
     "lambda": """
-        CreateFunction DeleteFunction GetFunction GetFunctionConfiguration Invoke ListFunctions ListTags TagResource
-        UntagResource UpdateFunctionCode UpdateFunctionConfiguration
+        CreateFunction DeleteFunction GetAccountSettings GetFunction GetFunctionConfiguration Invoke ListFunctions
+        ListTags ListVersionsByFunction TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration
+        GetAlias GetFunctionCodeSigningConfig GetFunctionConcurrency GetFunctionEventInvokeConfig
+        GetFunctionRecursionConfig GetFunctionUrlConfig GetPolicy GetProvisionedConcurrencyConfig
+        GetRuntimeManagementConfig ListAliases ListFunctionEventInvokeConfigs ListFunctionUrlConfigs
+        ListProvisionedConcurrencyConfigs
     """,
     "logs": """
         CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DescribeLogGroups
-        DescribeLogStreams FilterLogEvents GetLogEvents PutLogEvents PutRetentionPolicy
+        DescribeLogStreams FilterLogEvents GetLogEvents ListTagsForResource ListTagsLogGroup PutLogEvents
+        PutRetentionPolicy TagLogGroup TagResource
     """,
     "sts": "GetCallerIdentity",
 }
@@ -57,7 +62,8 @@ def _text(shape):
         "arn:aws:lambda:us-east-1:000000000000:layer:l:1", "arn:aws:iam::000000000000:role/x",
         "arn:aws:lambda:us-east-1:000000000000:capacity-provider:x", "lambda:InvokeFunction",
         "arn:aws:lambda:us-east-1:000000000000:function:f:1/durable-execution/n/00000000-0000-4000-8000-000000000000",
-        "arn:aws:s3:::x", "00000000-0000-4000-8000-000000000000", "/x", "$LATEST", "lambda.amazonaws.com",
+        "arn:aws:s3:::x", "lambda:GetLayerVersion", "*", "123456789012", "sg-12345678", "subnet-12345678",
+        "arn:aws:iam::aws:policy/root-task/x", "00000000-0000-4000-8000-000000000000", "/x", "$LATEST", "lambda.amazonaws.com",
     ]  # fmt: skip
     pattern = shape.metadata.get("pattern")
     low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 1 << 20)

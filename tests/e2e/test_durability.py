@@ -141,7 +141,7 @@ def test_a_killed_server_leaves_nothing_for_long(own_server):
 
 def test_restart_keeps_functions(own_server):
     server = own_server.start()
-    function = Factory(server)("def handler(e, c):\n    return 'here'\n", name="kept", env={"A": "b"})
+    function = Factory(server)("def handler(e, c):\n    return 'here'\n", name="kept", env={"AA": "b"})
     first = function.client.get_function(FunctionName="kept")["Configuration"]
     assert function.result() == "here"
     server.stop()

@@ -45,7 +45,7 @@ def test_create_says_everything(server, client, create):
             Description="what it is",
             Timeout=5,
             MemorySize=256,
-            Environment={"Variables": {"B": "2", "A": "1"}},
+            Environment={"Variables": {"BB": "2", "AA": "1"}},
             Tags={"team": "blue"},
             EphemeralStorage={"Size": 1024},
             LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "SystemLogLevel": "INFO"},
@@ -72,7 +72,7 @@ def test_create_says_everything(server, client, create):
         "MemorySize": 256,
         "CodeSha256": base64.b64encode(hashlib.sha256(CODE).digest()).decode(),
         "Version": "$LATEST",
-        "Environment": {"Variables": {"A": "1", "B": "2"}},
+        "Environment": {"Variables": {"AA": "1", "BB": "2"}},
         "TracingConfig": {"Mode": "PassThrough"},
         "State": "Pending",
         "StateReason": "The function is being created.",
@@ -166,11 +166,11 @@ VALIDATION = "1 validation error detected: Value '%s' at '%s' failed to satisfy 
         ({"Code": {"ZipFile": b"no zip"}}, "InvalidParameterValueException",
          "Could not unzip uploaded file. Please check your file, then try to upload again."),
         ({"Code": {"ZipFile": b""}}, "InvalidParameterValueException", "Uploaded file must be a non-empty zip"),
-        ({"Environment": {"Variables": {"AWS_REGION": "x", "_HANDLER": "y"}}}, "InvalidParameterValueException",
-         "Lambda was unable to configure your environment variables because the environment variables you have "
+        ({"Environment": {"Variables": {"AWS_REGION": "x", "AWS_LAMBDA_FUNCTION_NAME": "y"}}},
+         "InvalidParameterValueException", "Lambda was unable to configure your environment variables because the environment variables you have "
          "provided contains reserved keys that are currently not supported for modification. Reserved keys used in "
-         "this request: AWS_REGION, _HANDLER"),
-        ({"Environment": {"Variables": {"A": "x" * 4096}}}, "InvalidParameterValueException", None),
+         "this request: AWS_LAMBDA_FUNCTION_NAME, AWS_REGION"),
+        ({"Environment": {"Variables": {"AA": "x" * 4096}}}, "InvalidParameterValueException", None),
         ({"Environment": {"Variables": {"1A": "x"}}}, "ValidationException", None),
         ({"FunctionName": "x" * 65}, "ValidationException", None),
         ({"FunctionName": "a b"}, "ValidationException", None),
@@ -239,11 +239,11 @@ def test_update_code(create, client):
 
 def test_update_configuration(create, client):
     function = create(
-        "import os\ndef handler(e, c):\n    return [os.environ.get('A'), os.environ.get('B'), c.memory_limit_in_mb]\n",
-        env={"A": "1"},
+        "import os\ndef handler(e, c):\n    return [os.environ.get('AA'), os.environ.get('BB'), c.memory_limit_in_mb]\n",
+        env={"AA": "1"},
     )
     assert function.result() == ["1", None, "512"]
-    function.update(Environment={"Variables": {"B": "2"}}, MemorySize=256, Description="new", Timeout=9)
+    function.update(Environment={"Variables": {"BB": "2"}}, MemorySize=256, Description="new", Timeout=9)
     assert function.result() == [None, "2", "256"]
     configuration = client.get_function_configuration(FunctionName=function.name)
     assert (configuration["Description"], configuration["Timeout"]) == ("new", 9)

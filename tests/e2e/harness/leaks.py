@@ -3,6 +3,8 @@
 import hashlib
 import os
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -129,7 +131,9 @@ class Baseline:
                     return "mounts of %s: %s more, such as %s" % (pid, len(seen) - len(known), set(seen) - set(known))
                 now = descriptors(pid)
                 if len(now) > len(self.descriptors[pid]):
-                    return "descriptors of %s: %s, were %s" % (pid, now, self.descriptors[pid])
+                    connections = subprocess.run(["ss", "-tnp"], capture_output=True, text=True).stdout if shutil.which("ss") else ""
+                    mine = [line for line in connections.splitlines() if ":%d " % self.server.port in line]
+                    return "descriptors of %s: %s, were %s; connections: %s" % (pid, now, self.descriptors[pid], mine)
             return self._files()
 
         until(problem)

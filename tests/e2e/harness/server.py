@@ -1,5 +1,6 @@
 """A `lambkin serve` of a test, and clients for it."""
 
+import gc
 import http.client
 import json
 import os
@@ -176,7 +177,9 @@ class Server:
         client = self.session(region, credentials).client(
             service,
             endpoint_url=self.endpoint,
-            config=Config(retries={"total_max_attempts": 1}, parameter_validation=False, **config),
+            config=Config(
+                retries={"total_max_attempts": 1}, parameter_validation=False, inject_host_prefix=False, **config
+            ),
         )
         self._clients.append(client)
         return client
@@ -185,6 +188,8 @@ class Server:
         for client in self._clients:
             client.close()
         self._clients = []
+        # an error that a test has caught holds its response, which holds its connection
+        gc.collect()
 
     def cli_environment(self, credentials=None):
         credentials = credentials or self.credentials()
