@@ -2,29 +2,68 @@
 
 use std::future::Future;
 
-use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::AwsError;
 use crate::handler::{BoxFuture, Input, Output};
 
-/// An input or output, some of which have a member that travels as raw bytes beside the others.
-pub(crate) trait Raw {
-    /// The slot of that member, where there is one.
-    fn raw(&mut self) -> Option<&mut Option<Bytes>> {
-        None
+/// An input of an operation.
+pub(crate) trait Read: Sized {
+    /// Reads it. Not generic, so that serde's code is compiled once, in this crate, and not again wherever
+    /// a service is put together: that took minutes.
+    fn read(input: Input) -> serde_json::Result<Self>;
+}
+
+/// An output of an operation.
+pub(crate) trait Write: Sized {
+    /// Writes it.
+    fn write(self) -> serde_json::Result<Output>;
+}
+
+impl Write for () {
+    fn write(self) -> serde_json::Result<Output> {
+        Ok(Output { members: Value::Object(serde_json::Map::new()), payload: None })
     }
 }
 
-impl Raw for () {}
+/// Implements [`Read`]; the second argument is the member that travels as raw bytes beside the others.
+macro_rules! input {
+    ($type:ident $(, $payload:ident)?) => {
+        impl crate::dispatch::Read for $type {
+            #[inline(never)]
+            #[allow(unused_mut)]
+            fn read(input: crate::handler::Input) -> serde_json::Result<Self> {
+                let mut typed: Self = serde_json::from_value(input.members)?;
+                $(typed.$payload = input.payload;)?
+                Ok(typed)
+            }
+        }
+    };
+}
+pub(crate) use input;
+
+/// Implements [`Write`], as [`input`] does [`Read`].
+macro_rules! output {
+    ($type:ident $(, $payload:ident)?) => {
+        impl crate::dispatch::Write for $type {
+            #[inline(never)]
+            #[allow(unused_mut)]
+            fn write(mut self) -> serde_json::Result<crate::handler::Output> {
+                let mut output = crate::handler::Output::default();
+                $(output.payload = self.$payload.take();)?
+                output.members = serde_json::to_value(&self)?;
+                Ok(output)
+            }
+        }
+    };
+}
+pub(crate) use output;
 
 /// Runs a method that takes an input.
 pub(crate) fn typed<'a, I, O, F, R>(input: Input, method: F) -> BoxFuture<'a, Result<Output, AwsError>>
 where
-    I: DeserializeOwned + Raw + Send + 'a,
-    O: Serialize + Raw,
+    I: Read + Send + 'a,
+    O: Write,
     F: FnOnce(I) -> R + Send + 'a,
     R: Future<Output = Result<O, AwsError>> + Send + 'a,
 {
@@ -38,34 +77,27 @@ where
 #[allow(dead_code, reason = "not every set of services has such an operation")]
 pub(crate) fn without_input<'a, O, F, R>(method: F) -> BoxFuture<'a, Result<Output, AwsError>>
 where
-    O: Serialize + Raw,
+    O: Write,
     F: FnOnce() -> R + Send + 'a,
     R: Future<Output = Result<O, AwsError>> + Send + 'a,
 {
     Box::pin(async move { render(method().await?) })
 }
 
-fn parse<I: DeserializeOwned + Raw>(input: Input) -> Result<I, AwsError> {
-    let members = match input.members {
-        Value::Null => Value::Object(serde_json::Map::new()),
-        members => members,
-    };
-    let mut typed: I = serde_json::from_value(members).map_err(serialization)?;
-    if let Some(slot) = typed.raw() {
-        *slot = input.payload;
+fn parse<I: Read>(mut input: Input) -> Result<I, AwsError> {
+    if input.members.is_null() {
+        input.members = Value::Object(serde_json::Map::new());
     }
-    Ok(typed)
+    I::read(input).map_err(|error| serialization(&error))
 }
 
-fn render<O: Serialize + Raw>(mut output: O) -> Result<Output, AwsError> {
-    let payload = output.raw().and_then(Option::take);
-    let members = serde_json::to_value(&output).map_err(|error| {
-        AwsError::new("InternalFailure", 500, format!("cannot write the answer: {error}"))
-    })?;
-    Ok(Output { members, payload })
+fn render<O: Write>(output: O) -> Result<Output, AwsError> {
+    output
+        .write()
+        .map_err(|error| AwsError::new("InternalFailure", 500, format!("cannot write the answer: {error}")))
 }
 
-fn serialization(error: serde_json::Error) -> AwsError {
+fn serialization(error: &serde_json::Error) -> AwsError {
     AwsError::new("SerializationException", 400, error.to_string())
 }
 
@@ -74,6 +106,7 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
 
+    use bytes::Bytes;
     use serde_json::json;
 
     use super::*;

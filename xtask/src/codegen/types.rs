@@ -22,7 +22,8 @@ pub(crate) fn render(source: &Source<'_>) -> Result<String> {
         ("BTreeMap<", "use std::collections::BTreeMap;\n\n"),
         ("<Bytes>", "use bytes::Bytes;\n"),
         ("", "use serde::{Deserialize, Serialize};\n\n"),
-        ("impl Raw ", "use crate::dispatch::Raw;\n"),
+        ("input!(", "use crate::dispatch::input;\n"),
+        ("output!(", "use crate::dispatch::output;\n"),
         (" Blob>", "use crate::types::Blob;\n"),
         (" Timestamp>", "use crate::types::Timestamp;\n"),
     ] {
@@ -55,15 +56,12 @@ fn structure(source: &Source<'_>, shape_name: &str, type_name: &str, shape: &Sha
         writeln!(out, "pub {field}: Option<{rust}>,")?;
     }
     writeln!(out, "}}\n")?;
-    if source.is_input(shape_name) || source.is_output(shape_name) {
-        match raw.map(names::identifier) {
-            Some(field) => writeln!(
-                out,
-                "impl Raw for {type_name} {{ fn raw(&mut self) -> Option<&mut Option<Bytes>> \
-                 {{ Some(&mut self.{field}) }} }}\n"
-            )?,
-            None => writeln!(out, "impl Raw for {type_name} {{}}\n")?,
-        }
+    let payload = raw.map(|member| format!(", {}", names::identifier(member))).unwrap_or_default();
+    if source.is_input(shape_name) {
+        writeln!(out, "input!({type_name}{payload});\n")?;
+    }
+    if source.is_output(shape_name) {
+        writeln!(out, "output!({type_name}{payload});\n")?;
     }
     Ok(out)
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::Raw;
+use crate::dispatch::input;
+use crate::dispatch::output;
 use crate::types::Blob;
 use crate::types::Timestamp;
 
@@ -59,7 +60,7 @@ pub struct AddLayerVersionPermissionRequest {
     pub revision_id: Option<String>,
 }
 
-impl Raw for AddLayerVersionPermissionRequest {}
+input!(AddLayerVersionPermissionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -70,7 +71,7 @@ pub struct AddLayerVersionPermissionResponse {
     pub revision_id: Option<String>,
 }
 
-impl Raw for AddLayerVersionPermissionResponse {}
+output!(AddLayerVersionPermissionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -101,7 +102,7 @@ pub struct AddPermissionRequest {
     pub principal_org_id: Option<String>,
 }
 
-impl Raw for AddPermissionRequest {}
+input!(AddPermissionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -110,7 +111,7 @@ pub struct AddPermissionResponse {
     pub statement: Option<String>,
 }
 
-impl Raw for AddPermissionResponse {}
+output!(AddPermissionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -129,7 +130,7 @@ pub struct AliasConfiguration {
     pub revision_id: Option<String>,
 }
 
-impl Raw for AliasConfiguration {}
+output!(AliasConfiguration);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -361,7 +362,7 @@ pub struct CheckpointDurableExecutionRequest {
     pub client_token: Option<String>,
 }
 
-impl Raw for CheckpointDurableExecutionRequest {}
+input!(CheckpointDurableExecutionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -372,7 +373,7 @@ pub struct CheckpointDurableExecutionResponse {
     pub new_execution_state: Option<CheckpointUpdatedExecutionState>,
 }
 
-impl Raw for CheckpointDurableExecutionResponse {}
+output!(CheckpointDurableExecutionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -414,7 +415,7 @@ pub struct Concurrency {
     pub reserved_concurrent_executions: Option<i32>,
 }
 
-impl Raw for Concurrency {}
+output!(Concurrency);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -484,7 +485,7 @@ pub struct CreateAliasRequest {
     pub routing_config: Option<AliasRoutingConfiguration>,
 }
 
-impl Raw for CreateAliasRequest {}
+input!(CreateAliasRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -509,7 +510,7 @@ pub struct CreateCapacityProviderRequest {
     pub telemetry_config: Option<CapacityProviderTelemetryConfig>,
 }
 
-impl Raw for CreateCapacityProviderRequest {}
+input!(CreateCapacityProviderRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -518,7 +519,7 @@ pub struct CreateCapacityProviderResponse {
     pub capacity_provider: Option<CapacityProvider>,
 }
 
-impl Raw for CreateCapacityProviderResponse {}
+output!(CreateCapacityProviderResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -533,7 +534,7 @@ pub struct CreateCodeSigningConfigRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for CreateCodeSigningConfigRequest {}
+input!(CreateCodeSigningConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -542,7 +543,7 @@ pub struct CreateCodeSigningConfigResponse {
     pub code_signing_config: Option<CodeSigningConfig>,
 }
 
-impl Raw for CreateCodeSigningConfigResponse {}
+output!(CreateCodeSigningConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -605,7 +606,7 @@ pub struct CreateEventSourceMappingRequest {
     pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
 }
 
-impl Raw for CreateEventSourceMappingRequest {}
+input!(CreateEventSourceMappingRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -672,7 +673,7 @@ pub struct CreateFunctionRequest {
     pub accelerator_config: Option<AcceleratorConfig>,
 }
 
-impl Raw for CreateFunctionRequest {}
+input!(CreateFunctionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -689,7 +690,7 @@ pub struct CreateFunctionUrlConfigRequest {
     pub invoke_mode: Option<String>,
 }
 
-impl Raw for CreateFunctionUrlConfigRequest {}
+input!(CreateFunctionUrlConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -708,7 +709,7 @@ pub struct CreateFunctionUrlConfigResponse {
     pub invoke_mode: Option<String>,
 }
 
-impl Raw for CreateFunctionUrlConfigResponse {}
+output!(CreateFunctionUrlConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -726,7 +727,7 @@ pub struct DeleteAliasRequest {
     pub name: Option<String>,
 }
 
-impl Raw for DeleteAliasRequest {}
+input!(DeleteAliasRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -735,7 +736,7 @@ pub struct DeleteCapacityProviderRequest {
     pub capacity_provider_name: Option<String>,
 }
 
-impl Raw for DeleteCapacityProviderRequest {}
+input!(DeleteCapacityProviderRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -744,7 +745,7 @@ pub struct DeleteCapacityProviderResponse {
     pub capacity_provider: Option<CapacityProvider>,
 }
 
-impl Raw for DeleteCapacityProviderResponse {}
+output!(DeleteCapacityProviderResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -753,13 +754,13 @@ pub struct DeleteCodeSigningConfigRequest {
     pub code_signing_config_arn: Option<String>,
 }
 
-impl Raw for DeleteCodeSigningConfigRequest {}
+input!(DeleteCodeSigningConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeleteCodeSigningConfigResponse {}
 
-impl Raw for DeleteCodeSigningConfigResponse {}
+output!(DeleteCodeSigningConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -768,7 +769,7 @@ pub struct DeleteDurableExecutionRequest {
     pub durable_execution_arn: Option<String>,
 }
 
-impl Raw for DeleteDurableExecutionRequest {}
+input!(DeleteDurableExecutionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -777,7 +778,7 @@ pub struct DeleteDurableExecutionResponse {
     pub deletion_request_timestamp: Option<Timestamp>,
 }
 
-impl Raw for DeleteDurableExecutionResponse {}
+output!(DeleteDurableExecutionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -786,7 +787,7 @@ pub struct DeleteEventSourceMappingRequest {
     pub uuid: Option<String>,
 }
 
-impl Raw for DeleteEventSourceMappingRequest {}
+input!(DeleteEventSourceMappingRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -795,7 +796,7 @@ pub struct DeleteFunctionCodeSigningConfigRequest {
     pub function_name: Option<String>,
 }
 
-impl Raw for DeleteFunctionCodeSigningConfigRequest {}
+input!(DeleteFunctionCodeSigningConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -804,7 +805,7 @@ pub struct DeleteFunctionConcurrencyRequest {
     pub function_name: Option<String>,
 }
 
-impl Raw for DeleteFunctionConcurrencyRequest {}
+input!(DeleteFunctionConcurrencyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -815,7 +816,7 @@ pub struct DeleteFunctionEventInvokeConfigRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for DeleteFunctionEventInvokeConfigRequest {}
+input!(DeleteFunctionEventInvokeConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -826,7 +827,7 @@ pub struct DeleteFunctionRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for DeleteFunctionRequest {}
+input!(DeleteFunctionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -835,7 +836,7 @@ pub struct DeleteFunctionResponse {
     pub status_code: Option<i32>,
 }
 
-impl Raw for DeleteFunctionResponse {}
+output!(DeleteFunctionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -846,7 +847,7 @@ pub struct DeleteFunctionUrlConfigRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for DeleteFunctionUrlConfigRequest {}
+input!(DeleteFunctionUrlConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -857,7 +858,7 @@ pub struct DeleteLayerVersionRequest {
     pub version_number: Option<i64>,
 }
 
-impl Raw for DeleteLayerVersionRequest {}
+input!(DeleteLayerVersionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -868,7 +869,7 @@ pub struct DeleteProvisionedConcurrencyConfigRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for DeleteProvisionedConcurrencyConfigRequest {}
+input!(DeleteProvisionedConcurrencyConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -879,7 +880,7 @@ pub struct DeleteResourcePolicyRequest {
     pub revision_id: Option<String>,
 }
 
-impl Raw for DeleteResourcePolicyRequest {}
+input!(DeleteResourcePolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1144,7 +1145,7 @@ pub struct EventSourceMappingConfiguration {
     pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
 }
 
-impl Raw for EventSourceMappingConfiguration {}
+output!(EventSourceMappingConfiguration);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1413,7 +1414,7 @@ pub struct FunctionConfiguration {
     pub accelerator_config: Option<AcceleratorConfig>,
 }
 
-impl Raw for FunctionConfiguration {}
+output!(FunctionConfiguration);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1430,7 +1431,7 @@ pub struct FunctionEventInvokeConfig {
     pub destination_config: Option<DestinationConfig>,
 }
 
-impl Raw for FunctionEventInvokeConfig {}
+output!(FunctionEventInvokeConfig);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1482,7 +1483,7 @@ pub struct FunctionVersionsByCapacityProviderListItem {
 #[serde(default)]
 pub struct GetAccountSettingsRequest {}
 
-impl Raw for GetAccountSettingsRequest {}
+input!(GetAccountSettingsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1493,7 +1494,7 @@ pub struct GetAccountSettingsResponse {
     pub account_usage: Option<AccountUsage>,
 }
 
-impl Raw for GetAccountSettingsResponse {}
+output!(GetAccountSettingsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1504,7 +1505,7 @@ pub struct GetAliasRequest {
     pub name: Option<String>,
 }
 
-impl Raw for GetAliasRequest {}
+input!(GetAliasRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1513,7 +1514,7 @@ pub struct GetCapacityProviderRequest {
     pub capacity_provider_name: Option<String>,
 }
 
-impl Raw for GetCapacityProviderRequest {}
+input!(GetCapacityProviderRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1522,7 +1523,7 @@ pub struct GetCapacityProviderResponse {
     pub capacity_provider: Option<CapacityProvider>,
 }
 
-impl Raw for GetCapacityProviderResponse {}
+output!(GetCapacityProviderResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1531,7 +1532,7 @@ pub struct GetCodeSigningConfigRequest {
     pub code_signing_config_arn: Option<String>,
 }
 
-impl Raw for GetCodeSigningConfigRequest {}
+input!(GetCodeSigningConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1540,7 +1541,7 @@ pub struct GetCodeSigningConfigResponse {
     pub code_signing_config: Option<CodeSigningConfig>,
 }
 
-impl Raw for GetCodeSigningConfigResponse {}
+output!(GetCodeSigningConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1557,7 +1558,7 @@ pub struct GetDurableExecutionHistoryRequest {
     pub reverse_order: Option<bool>,
 }
 
-impl Raw for GetDurableExecutionHistoryRequest {}
+input!(GetDurableExecutionHistoryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1568,7 +1569,7 @@ pub struct GetDurableExecutionHistoryResponse {
     pub next_marker: Option<String>,
 }
 
-impl Raw for GetDurableExecutionHistoryResponse {}
+output!(GetDurableExecutionHistoryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1579,7 +1580,7 @@ pub struct GetDurableExecutionRequest {
     pub include_execution_data: Option<bool>,
 }
 
-impl Raw for GetDurableExecutionRequest {}
+input!(GetDurableExecutionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1616,7 +1617,7 @@ pub struct GetDurableExecutionResponse {
     pub expected_execution_timeout_timestamp: Option<Timestamp>,
 }
 
-impl Raw for GetDurableExecutionResponse {}
+output!(GetDurableExecutionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1631,7 +1632,7 @@ pub struct GetDurableExecutionStateRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for GetDurableExecutionStateRequest {}
+input!(GetDurableExecutionStateRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1642,7 +1643,7 @@ pub struct GetDurableExecutionStateResponse {
     pub next_marker: Option<String>,
 }
 
-impl Raw for GetDurableExecutionStateResponse {}
+output!(GetDurableExecutionStateResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1651,7 +1652,7 @@ pub struct GetEventSourceMappingRequest {
     pub uuid: Option<String>,
 }
 
-impl Raw for GetEventSourceMappingRequest {}
+input!(GetEventSourceMappingRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1660,7 +1661,7 @@ pub struct GetFunctionCodeSigningConfigRequest {
     pub function_name: Option<String>,
 }
 
-impl Raw for GetFunctionCodeSigningConfigRequest {}
+input!(GetFunctionCodeSigningConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1671,7 +1672,7 @@ pub struct GetFunctionCodeSigningConfigResponse {
     pub function_name: Option<String>,
 }
 
-impl Raw for GetFunctionCodeSigningConfigResponse {}
+output!(GetFunctionCodeSigningConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1680,7 +1681,7 @@ pub struct GetFunctionConcurrencyRequest {
     pub function_name: Option<String>,
 }
 
-impl Raw for GetFunctionConcurrencyRequest {}
+input!(GetFunctionConcurrencyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1689,7 +1690,7 @@ pub struct GetFunctionConcurrencyResponse {
     pub reserved_concurrent_executions: Option<i32>,
 }
 
-impl Raw for GetFunctionConcurrencyResponse {}
+output!(GetFunctionConcurrencyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1700,7 +1701,7 @@ pub struct GetFunctionConfigurationRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for GetFunctionConfigurationRequest {}
+input!(GetFunctionConfigurationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1711,7 +1712,7 @@ pub struct GetFunctionEventInvokeConfigRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for GetFunctionEventInvokeConfigRequest {}
+input!(GetFunctionEventInvokeConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1720,7 +1721,7 @@ pub struct GetFunctionRecursionConfigRequest {
     pub function_name: Option<String>,
 }
 
-impl Raw for GetFunctionRecursionConfigRequest {}
+input!(GetFunctionRecursionConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1729,7 +1730,7 @@ pub struct GetFunctionRecursionConfigResponse {
     pub recursive_loop: Option<String>,
 }
 
-impl Raw for GetFunctionRecursionConfigResponse {}
+output!(GetFunctionRecursionConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1740,7 +1741,7 @@ pub struct GetFunctionRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for GetFunctionRequest {}
+input!(GetFunctionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1757,7 +1758,7 @@ pub struct GetFunctionResponse {
     pub concurrency: Option<Concurrency>,
 }
 
-impl Raw for GetFunctionResponse {}
+output!(GetFunctionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1768,7 +1769,7 @@ pub struct GetFunctionScalingConfigRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for GetFunctionScalingConfigRequest {}
+input!(GetFunctionScalingConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1781,7 +1782,7 @@ pub struct GetFunctionScalingConfigResponse {
     pub requested_function_scaling_config: Option<FunctionScalingConfig>,
 }
 
-impl Raw for GetFunctionScalingConfigResponse {}
+output!(GetFunctionScalingConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1792,7 +1793,7 @@ pub struct GetFunctionUrlConfigRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for GetFunctionUrlConfigRequest {}
+input!(GetFunctionUrlConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1813,7 +1814,7 @@ pub struct GetFunctionUrlConfigResponse {
     pub invoke_mode: Option<String>,
 }
 
-impl Raw for GetFunctionUrlConfigResponse {}
+output!(GetFunctionUrlConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1822,7 +1823,7 @@ pub struct GetLayerVersionByArnRequest {
     pub arn: Option<String>,
 }
 
-impl Raw for GetLayerVersionByArnRequest {}
+input!(GetLayerVersionByArnRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1833,7 +1834,7 @@ pub struct GetLayerVersionPolicyRequest {
     pub version_number: Option<i64>,
 }
 
-impl Raw for GetLayerVersionPolicyRequest {}
+input!(GetLayerVersionPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1844,7 +1845,7 @@ pub struct GetLayerVersionPolicyResponse {
     pub revision_id: Option<String>,
 }
 
-impl Raw for GetLayerVersionPolicyResponse {}
+output!(GetLayerVersionPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1855,7 +1856,7 @@ pub struct GetLayerVersionRequest {
     pub version_number: Option<i64>,
 }
 
-impl Raw for GetLayerVersionRequest {}
+input!(GetLayerVersionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1880,7 +1881,7 @@ pub struct GetLayerVersionResponse {
     pub license_info: Option<String>,
 }
 
-impl Raw for GetLayerVersionResponse {}
+output!(GetLayerVersionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1891,7 +1892,7 @@ pub struct GetPolicyRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for GetPolicyRequest {}
+input!(GetPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1902,7 +1903,7 @@ pub struct GetPolicyResponse {
     pub revision_id: Option<String>,
 }
 
-impl Raw for GetPolicyResponse {}
+output!(GetPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1913,7 +1914,7 @@ pub struct GetProvisionedConcurrencyConfigRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for GetProvisionedConcurrencyConfigRequest {}
+input!(GetProvisionedConcurrencyConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1932,7 +1933,7 @@ pub struct GetProvisionedConcurrencyConfigResponse {
     pub last_modified: Option<String>,
 }
 
-impl Raw for GetProvisionedConcurrencyConfigResponse {}
+output!(GetProvisionedConcurrencyConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1941,7 +1942,7 @@ pub struct GetResourcePolicyRequest {
     pub resource_arn: Option<String>,
 }
 
-impl Raw for GetResourcePolicyRequest {}
+input!(GetResourcePolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1952,7 +1953,7 @@ pub struct GetResourcePolicyResponse {
     pub revision_id: Option<String>,
 }
 
-impl Raw for GetResourcePolicyResponse {}
+output!(GetResourcePolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1963,7 +1964,7 @@ pub struct GetRuntimeManagementConfigRequest {
     pub qualifier: Option<String>,
 }
 
-impl Raw for GetRuntimeManagementConfigRequest {}
+input!(GetRuntimeManagementConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1976,7 +1977,7 @@ pub struct GetRuntimeManagementConfigResponse {
     pub runtime_version_arn: Option<String>,
 }
 
-impl Raw for GetRuntimeManagementConfigResponse {}
+output!(GetRuntimeManagementConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2052,11 +2053,7 @@ pub struct InvocationRequest {
     pub tenant_id: Option<String>,
 }
 
-impl Raw for InvocationRequest {
-    fn raw(&mut self) -> Option<&mut Option<Bytes>> {
-        Some(&mut self.payload)
-    }
-}
+input!(InvocationRequest, payload);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2075,11 +2072,7 @@ pub struct InvocationResponse {
     pub durable_execution_arn: Option<String>,
 }
 
-impl Raw for InvocationResponse {
-    fn raw(&mut self) -> Option<&mut Option<Bytes>> {
-        Some(&mut self.payload)
-    }
-}
+output!(InvocationResponse, payload);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2090,11 +2083,7 @@ pub struct InvokeAsyncRequest {
     pub invoke_args: Option<Bytes>,
 }
 
-impl Raw for InvokeAsyncRequest {
-    fn raw(&mut self) -> Option<&mut Option<Bytes>> {
-        Some(&mut self.invoke_args)
-    }
-}
+input!(InvokeAsyncRequest, invoke_args);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2103,7 +2092,7 @@ pub struct InvokeAsyncResponse {
     pub status: Option<i32>,
 }
 
-impl Raw for InvokeAsyncResponse {}
+output!(InvokeAsyncResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2124,11 +2113,7 @@ pub struct InvokeWithResponseStreamRequest {
     pub invocation_type: Option<String>,
 }
 
-impl Raw for InvokeWithResponseStreamRequest {
-    fn raw(&mut self) -> Option<&mut Option<Bytes>> {
-        Some(&mut self.payload)
-    }
-}
+input!(InvokeWithResponseStreamRequest, payload);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2143,11 +2128,7 @@ pub struct InvokeWithResponseStreamResponse {
     pub response_stream_content_type: Option<String>,
 }
 
-impl Raw for InvokeWithResponseStreamResponse {
-    fn raw(&mut self) -> Option<&mut Option<Bytes>> {
-        Some(&mut self.event_stream)
-    }
-}
+output!(InvokeWithResponseStreamResponse, event_stream);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2277,7 +2258,7 @@ pub struct ListAliasesRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListAliasesRequest {}
+input!(ListAliasesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2288,7 +2269,7 @@ pub struct ListAliasesResponse {
     pub aliases: Option<Vec<AliasConfiguration>>,
 }
 
-impl Raw for ListAliasesResponse {}
+output!(ListAliasesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2301,7 +2282,7 @@ pub struct ListCapacityProvidersRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListCapacityProvidersRequest {}
+input!(ListCapacityProvidersRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2312,7 +2293,7 @@ pub struct ListCapacityProvidersResponse {
     pub next_marker: Option<String>,
 }
 
-impl Raw for ListCapacityProvidersResponse {}
+output!(ListCapacityProvidersResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2323,7 +2304,7 @@ pub struct ListCodeSigningConfigsRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListCodeSigningConfigsRequest {}
+input!(ListCodeSigningConfigsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2334,7 +2315,7 @@ pub struct ListCodeSigningConfigsResponse {
     pub code_signing_configs: Option<Vec<CodeSigningConfig>>,
 }
 
-impl Raw for ListCodeSigningConfigsResponse {}
+output!(ListCodeSigningConfigsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2359,7 +2340,7 @@ pub struct ListDurableExecutionsByFunctionRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListDurableExecutionsByFunctionRequest {}
+input!(ListDurableExecutionsByFunctionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2370,7 +2351,7 @@ pub struct ListDurableExecutionsByFunctionResponse {
     pub next_marker: Option<String>,
 }
 
-impl Raw for ListDurableExecutionsByFunctionResponse {}
+output!(ListDurableExecutionsByFunctionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2385,7 +2366,7 @@ pub struct ListEventSourceMappingsRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListEventSourceMappingsRequest {}
+input!(ListEventSourceMappingsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2396,7 +2377,7 @@ pub struct ListEventSourceMappingsResponse {
     pub event_source_mappings: Option<Vec<EventSourceMappingConfiguration>>,
 }
 
-impl Raw for ListEventSourceMappingsResponse {}
+output!(ListEventSourceMappingsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2409,7 +2390,7 @@ pub struct ListFunctionEventInvokeConfigsRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListFunctionEventInvokeConfigsRequest {}
+input!(ListFunctionEventInvokeConfigsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2420,7 +2401,7 @@ pub struct ListFunctionEventInvokeConfigsResponse {
     pub next_marker: Option<String>,
 }
 
-impl Raw for ListFunctionEventInvokeConfigsResponse {}
+output!(ListFunctionEventInvokeConfigsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2433,7 +2414,7 @@ pub struct ListFunctionUrlConfigsRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListFunctionUrlConfigsRequest {}
+input!(ListFunctionUrlConfigsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2444,7 +2425,7 @@ pub struct ListFunctionUrlConfigsResponse {
     pub next_marker: Option<String>,
 }
 
-impl Raw for ListFunctionUrlConfigsResponse {}
+output!(ListFunctionUrlConfigsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2457,7 +2438,7 @@ pub struct ListFunctionVersionsByCapacityProviderRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListFunctionVersionsByCapacityProviderRequest {}
+input!(ListFunctionVersionsByCapacityProviderRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2470,7 +2451,7 @@ pub struct ListFunctionVersionsByCapacityProviderResponse {
     pub next_marker: Option<String>,
 }
 
-impl Raw for ListFunctionVersionsByCapacityProviderResponse {}
+output!(ListFunctionVersionsByCapacityProviderResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2483,7 +2464,7 @@ pub struct ListFunctionsByCodeSigningConfigRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListFunctionsByCodeSigningConfigRequest {}
+input!(ListFunctionsByCodeSigningConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2494,7 +2475,7 @@ pub struct ListFunctionsByCodeSigningConfigResponse {
     pub function_arns: Option<Vec<String>>,
 }
 
-impl Raw for ListFunctionsByCodeSigningConfigResponse {}
+output!(ListFunctionsByCodeSigningConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2509,7 +2490,7 @@ pub struct ListFunctionsRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListFunctionsRequest {}
+input!(ListFunctionsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2520,7 +2501,7 @@ pub struct ListFunctionsResponse {
     pub functions: Option<Vec<FunctionConfiguration>>,
 }
 
-impl Raw for ListFunctionsResponse {}
+output!(ListFunctionsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2537,7 +2518,7 @@ pub struct ListLayerVersionsRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListLayerVersionsRequest {}
+input!(ListLayerVersionsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2548,7 +2529,7 @@ pub struct ListLayerVersionsResponse {
     pub layer_versions: Option<Vec<LayerVersionsListItem>>,
 }
 
-impl Raw for ListLayerVersionsResponse {}
+output!(ListLayerVersionsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2563,7 +2544,7 @@ pub struct ListLayersRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListLayersRequest {}
+input!(ListLayersRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2574,7 +2555,7 @@ pub struct ListLayersResponse {
     pub layers: Option<Vec<LayersListItem>>,
 }
 
-impl Raw for ListLayersResponse {}
+output!(ListLayersResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2587,7 +2568,7 @@ pub struct ListProvisionedConcurrencyConfigsRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListProvisionedConcurrencyConfigsRequest {}
+input!(ListProvisionedConcurrencyConfigsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2598,7 +2579,7 @@ pub struct ListProvisionedConcurrencyConfigsResponse {
     pub next_marker: Option<String>,
 }
 
-impl Raw for ListProvisionedConcurrencyConfigsResponse {}
+output!(ListProvisionedConcurrencyConfigsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2607,7 +2588,7 @@ pub struct ListTagsRequest {
     pub resource: Option<String>,
 }
 
-impl Raw for ListTagsRequest {}
+input!(ListTagsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2616,7 +2597,7 @@ pub struct ListTagsResponse {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for ListTagsResponse {}
+output!(ListTagsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2629,7 +2610,7 @@ pub struct ListVersionsByFunctionRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for ListVersionsByFunctionRequest {}
+input!(ListVersionsByFunctionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2640,7 +2621,7 @@ pub struct ListVersionsByFunctionResponse {
     pub versions: Option<Vec<FunctionConfiguration>>,
 }
 
-impl Raw for ListVersionsByFunctionResponse {}
+output!(ListVersionsByFunctionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2757,13 +2738,13 @@ pub struct PauseDurableExecutionRequest {
     pub execution_timeout_paused: Option<bool>,
 }
 
-impl Raw for PauseDurableExecutionRequest {}
+input!(PauseDurableExecutionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PauseDurableExecutionResponse {}
 
-impl Raw for PauseDurableExecutionResponse {}
+output!(PauseDurableExecutionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2821,7 +2802,7 @@ pub struct PublishLayerVersionRequest {
     pub license_info: Option<String>,
 }
 
-impl Raw for PublishLayerVersionRequest {}
+input!(PublishLayerVersionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2846,7 +2827,7 @@ pub struct PublishLayerVersionResponse {
     pub license_info: Option<String>,
 }
 
-impl Raw for PublishLayerVersionResponse {}
+output!(PublishLayerVersionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2863,7 +2844,7 @@ pub struct PublishVersionRequest {
     pub publish_to: Option<String>,
 }
 
-impl Raw for PublishVersionRequest {}
+input!(PublishVersionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2874,7 +2855,7 @@ pub struct PutFunctionCodeSigningConfigRequest {
     pub function_name: Option<String>,
 }
 
-impl Raw for PutFunctionCodeSigningConfigRequest {}
+input!(PutFunctionCodeSigningConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2885,7 +2866,7 @@ pub struct PutFunctionCodeSigningConfigResponse {
     pub function_name: Option<String>,
 }
 
-impl Raw for PutFunctionCodeSigningConfigResponse {}
+output!(PutFunctionCodeSigningConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2896,7 +2877,7 @@ pub struct PutFunctionConcurrencyRequest {
     pub reserved_concurrent_executions: Option<i32>,
 }
 
-impl Raw for PutFunctionConcurrencyRequest {}
+input!(PutFunctionConcurrencyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2913,7 +2894,7 @@ pub struct PutFunctionEventInvokeConfigRequest {
     pub destination_config: Option<DestinationConfig>,
 }
 
-impl Raw for PutFunctionEventInvokeConfigRequest {}
+input!(PutFunctionEventInvokeConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2924,7 +2905,7 @@ pub struct PutFunctionRecursionConfigRequest {
     pub recursive_loop: Option<String>,
 }
 
-impl Raw for PutFunctionRecursionConfigRequest {}
+input!(PutFunctionRecursionConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2933,7 +2914,7 @@ pub struct PutFunctionRecursionConfigResponse {
     pub recursive_loop: Option<String>,
 }
 
-impl Raw for PutFunctionRecursionConfigResponse {}
+output!(PutFunctionRecursionConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2946,7 +2927,7 @@ pub struct PutFunctionScalingConfigRequest {
     pub function_scaling_config: Option<FunctionScalingConfig>,
 }
 
-impl Raw for PutFunctionScalingConfigRequest {}
+input!(PutFunctionScalingConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2955,7 +2936,7 @@ pub struct PutFunctionScalingConfigResponse {
     pub function_state: Option<String>,
 }
 
-impl Raw for PutFunctionScalingConfigResponse {}
+output!(PutFunctionScalingConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2968,7 +2949,7 @@ pub struct PutProvisionedConcurrencyConfigRequest {
     pub provisioned_concurrent_executions: Option<i32>,
 }
 
-impl Raw for PutProvisionedConcurrencyConfigRequest {}
+input!(PutProvisionedConcurrencyConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2987,7 +2968,7 @@ pub struct PutProvisionedConcurrencyConfigResponse {
     pub last_modified: Option<String>,
 }
 
-impl Raw for PutProvisionedConcurrencyConfigResponse {}
+output!(PutProvisionedConcurrencyConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3000,7 +2981,7 @@ pub struct PutResourcePolicyRequest {
     pub revision_id: Option<String>,
 }
 
-impl Raw for PutResourcePolicyRequest {}
+input!(PutResourcePolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3011,7 +2992,7 @@ pub struct PutResourcePolicyResponse {
     pub revision_id: Option<String>,
 }
 
-impl Raw for PutResourcePolicyResponse {}
+output!(PutResourcePolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3026,7 +3007,7 @@ pub struct PutRuntimeManagementConfigRequest {
     pub runtime_version_arn: Option<String>,
 }
 
-impl Raw for PutRuntimeManagementConfigRequest {}
+input!(PutRuntimeManagementConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3039,7 +3020,7 @@ pub struct PutRuntimeManagementConfigResponse {
     pub runtime_version_arn: Option<String>,
 }
 
-impl Raw for PutRuntimeManagementConfigResponse {}
+output!(PutRuntimeManagementConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3054,7 +3035,7 @@ pub struct RemoveLayerVersionPermissionRequest {
     pub revision_id: Option<String>,
 }
 
-impl Raw for RemoveLayerVersionPermissionRequest {}
+input!(RemoveLayerVersionPermissionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3069,7 +3050,7 @@ pub struct RemovePermissionRequest {
     pub revision_id: Option<String>,
 }
 
-impl Raw for RemovePermissionRequest {}
+input!(RemovePermissionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3093,13 +3074,13 @@ pub struct ResumeDurableExecutionRequest {
     pub reason: Option<String>,
 }
 
-impl Raw for ResumeDurableExecutionRequest {}
+input!(ResumeDurableExecutionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ResumeDurableExecutionResponse {}
 
-impl Raw for ResumeDurableExecutionResponse {}
+output!(ResumeDurableExecutionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3169,13 +3150,13 @@ pub struct SendDurableExecutionCallbackFailureRequest {
     pub error: Option<ErrorObject>,
 }
 
-impl Raw for SendDurableExecutionCallbackFailureRequest {}
+input!(SendDurableExecutionCallbackFailureRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SendDurableExecutionCallbackFailureResponse {}
 
-impl Raw for SendDurableExecutionCallbackFailureResponse {}
+output!(SendDurableExecutionCallbackFailureResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3184,13 +3165,13 @@ pub struct SendDurableExecutionCallbackHeartbeatRequest {
     pub callback_id: Option<String>,
 }
 
-impl Raw for SendDurableExecutionCallbackHeartbeatRequest {}
+input!(SendDurableExecutionCallbackHeartbeatRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SendDurableExecutionCallbackHeartbeatResponse {}
 
-impl Raw for SendDurableExecutionCallbackHeartbeatResponse {}
+output!(SendDurableExecutionCallbackHeartbeatResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3201,17 +3182,13 @@ pub struct SendDurableExecutionCallbackSuccessRequest {
     pub result: Option<Bytes>,
 }
 
-impl Raw for SendDurableExecutionCallbackSuccessRequest {
-    fn raw(&mut self) -> Option<&mut Option<Bytes>> {
-        Some(&mut self.result)
-    }
-}
+input!(SendDurableExecutionCallbackSuccessRequest, result);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SendDurableExecutionCallbackSuccessResponse {}
 
-impl Raw for SendDurableExecutionCallbackSuccessResponse {}
+output!(SendDurableExecutionCallbackSuccessResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3289,7 +3266,7 @@ pub struct StopDurableExecutionRequest {
     pub error: Option<ErrorObject>,
 }
 
-impl Raw for StopDurableExecutionRequest {}
+input!(StopDurableExecutionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3298,7 +3275,7 @@ pub struct StopDurableExecutionResponse {
     pub stop_timestamp: Option<Timestamp>,
 }
 
-impl Raw for StopDurableExecutionResponse {}
+output!(StopDurableExecutionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3309,7 +3286,7 @@ pub struct TagResourceRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for TagResourceRequest {}
+input!(TagResourceRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3366,7 +3343,7 @@ pub struct UntagResourceRequest {
     pub tag_keys: Option<Vec<String>>,
 }
 
-impl Raw for UntagResourceRequest {}
+input!(UntagResourceRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3385,7 +3362,7 @@ pub struct UpdateAliasRequest {
     pub revision_id: Option<String>,
 }
 
-impl Raw for UpdateAliasRequest {}
+input!(UpdateAliasRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3400,7 +3377,7 @@ pub struct UpdateCapacityProviderRequest {
     pub telemetry_config: Option<CapacityProviderTelemetryConfig>,
 }
 
-impl Raw for UpdateCapacityProviderRequest {}
+input!(UpdateCapacityProviderRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3409,7 +3386,7 @@ pub struct UpdateCapacityProviderResponse {
     pub capacity_provider: Option<CapacityProvider>,
 }
 
-impl Raw for UpdateCapacityProviderResponse {}
+output!(UpdateCapacityProviderResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3424,7 +3401,7 @@ pub struct UpdateCodeSigningConfigRequest {
     pub code_signing_policies: Option<CodeSigningPolicies>,
 }
 
-impl Raw for UpdateCodeSigningConfigRequest {}
+input!(UpdateCodeSigningConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3433,7 +3410,7 @@ pub struct UpdateCodeSigningConfigResponse {
     pub code_signing_config: Option<CodeSigningConfig>,
 }
 
-impl Raw for UpdateCodeSigningConfigResponse {}
+output!(UpdateCodeSigningConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3484,7 +3461,7 @@ pub struct UpdateEventSourceMappingRequest {
     pub provisioned_poller_config: Option<ProvisionedPollerConfig>,
 }
 
-impl Raw for UpdateEventSourceMappingRequest {}
+input!(UpdateEventSourceMappingRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3517,7 +3494,7 @@ pub struct UpdateFunctionCodeRequest {
     pub source_kms_key_arn: Option<String>,
 }
 
-impl Raw for UpdateFunctionCodeRequest {}
+input!(UpdateFunctionCodeRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3570,7 +3547,7 @@ pub struct UpdateFunctionConfigurationRequest {
     pub accelerator_config: Option<AcceleratorConfig>,
 }
 
-impl Raw for UpdateFunctionConfigurationRequest {}
+input!(UpdateFunctionConfigurationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3587,7 +3564,7 @@ pub struct UpdateFunctionEventInvokeConfigRequest {
     pub destination_config: Option<DestinationConfig>,
 }
 
-impl Raw for UpdateFunctionEventInvokeConfigRequest {}
+input!(UpdateFunctionEventInvokeConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3604,7 +3581,7 @@ pub struct UpdateFunctionUrlConfigRequest {
     pub invoke_mode: Option<String>,
 }
 
-impl Raw for UpdateFunctionUrlConfigRequest {}
+input!(UpdateFunctionUrlConfigRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3625,7 +3602,7 @@ pub struct UpdateFunctionUrlConfigResponse {
     pub invoke_mode: Option<String>,
 }
 
-impl Raw for UpdateFunctionUrlConfigResponse {}
+output!(UpdateFunctionUrlConfigResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::Raw;
+use crate::dispatch::input;
+use crate::dispatch::output;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -132,7 +133,7 @@ pub struct AssociateKmsKeyRequest {
     pub resource_identifier: Option<String>,
 }
 
-impl Raw for AssociateKmsKeyRequest {}
+input!(AssociateKmsKeyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -143,7 +144,7 @@ pub struct AssociateSourceToS3TableIntegrationRequest {
     pub data_source: Option<DataSource>,
 }
 
-impl Raw for AssociateSourceToS3TableIntegrationRequest {}
+input!(AssociateSourceToS3TableIntegrationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -152,7 +153,7 @@ pub struct AssociateSourceToS3TableIntegrationResponse {
     pub identifier: Option<String>,
 }
 
-impl Raw for AssociateSourceToS3TableIntegrationResponse {}
+output!(AssociateSourceToS3TableIntegrationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -176,7 +177,7 @@ pub struct CancelExportTaskRequest {
     pub task_id: Option<String>,
 }
 
-impl Raw for CancelExportTaskRequest {}
+input!(CancelExportTaskRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -185,7 +186,7 @@ pub struct CancelImportTaskRequest {
     pub import_id: Option<String>,
 }
 
-impl Raw for CancelImportTaskRequest {}
+input!(CancelImportTaskRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -202,7 +203,7 @@ pub struct CancelImportTaskResponse {
     pub last_updated_time: Option<i64>,
 }
 
-impl Raw for CancelImportTaskResponse {}
+output!(CancelImportTaskResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -282,7 +283,7 @@ pub struct CreateDeliveryRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for CreateDeliveryRequest {}
+input!(CreateDeliveryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -291,7 +292,7 @@ pub struct CreateDeliveryResponse {
     pub delivery: Option<Delivery>,
 }
 
-impl Raw for CreateDeliveryResponse {}
+output!(CreateDeliveryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -312,7 +313,7 @@ pub struct CreateExportTaskRequest {
     pub destination_prefix: Option<String>,
 }
 
-impl Raw for CreateExportTaskRequest {}
+input!(CreateExportTaskRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -321,7 +322,7 @@ pub struct CreateExportTaskResponse {
     pub task_id: Option<String>,
 }
 
-impl Raw for CreateExportTaskResponse {}
+output!(CreateExportTaskResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -334,7 +335,7 @@ pub struct CreateImportTaskRequest {
     pub import_filter: Option<ImportFilter>,
 }
 
-impl Raw for CreateImportTaskRequest {}
+input!(CreateImportTaskRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -347,7 +348,7 @@ pub struct CreateImportTaskResponse {
     pub creation_time: Option<i64>,
 }
 
-impl Raw for CreateImportTaskResponse {}
+output!(CreateImportTaskResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -368,7 +369,7 @@ pub struct CreateLogAnomalyDetectorRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for CreateLogAnomalyDetectorRequest {}
+input!(CreateLogAnomalyDetectorRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -377,7 +378,7 @@ pub struct CreateLogAnomalyDetectorResponse {
     pub anomaly_detector_arn: Option<String>,
 }
 
-impl Raw for CreateLogAnomalyDetectorResponse {}
+output!(CreateLogAnomalyDetectorResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -394,7 +395,7 @@ pub struct CreateLogGroupRequest {
     pub deletion_protection_enabled: Option<bool>,
 }
 
-impl Raw for CreateLogGroupRequest {}
+input!(CreateLogGroupRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -405,7 +406,7 @@ pub struct CreateLogStreamRequest {
     pub log_stream_name: Option<String>,
 }
 
-impl Raw for CreateLogStreamRequest {}
+input!(CreateLogStreamRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -424,7 +425,7 @@ pub struct CreateLookupTableRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for CreateLookupTableRequest {}
+input!(CreateLookupTableRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -435,7 +436,7 @@ pub struct CreateLookupTableResponse {
     pub created_at: Option<i64>,
 }
 
-impl Raw for CreateLookupTableResponse {}
+output!(CreateLookupTableResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -472,7 +473,7 @@ pub struct CreateScheduledQueryRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for CreateScheduledQueryRequest {}
+input!(CreateScheduledQueryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -483,7 +484,7 @@ pub struct CreateScheduledQueryResponse {
     pub state: Option<String>,
 }
 
-impl Raw for CreateScheduledQueryResponse {}
+output!(CreateScheduledQueryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -533,7 +534,7 @@ pub struct DeleteAccountPolicyRequest {
     pub dry_run: Option<bool>,
 }
 
-impl Raw for DeleteAccountPolicyRequest {}
+input!(DeleteAccountPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -542,7 +543,7 @@ pub struct DeleteAccountPolicyResponse {
     pub dry_run_result: Option<DryRunResult>,
 }
 
-impl Raw for DeleteAccountPolicyResponse {}
+output!(DeleteAccountPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -551,7 +552,7 @@ pub struct DeleteDataProtectionPolicyRequest {
     pub log_group_identifier: Option<String>,
 }
 
-impl Raw for DeleteDataProtectionPolicyRequest {}
+input!(DeleteDataProtectionPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -560,7 +561,7 @@ pub struct DeleteDeliveryDestinationPolicyRequest {
     pub delivery_destination_name: Option<String>,
 }
 
-impl Raw for DeleteDeliveryDestinationPolicyRequest {}
+input!(DeleteDeliveryDestinationPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -569,7 +570,7 @@ pub struct DeleteDeliveryDestinationRequest {
     pub name: Option<String>,
 }
 
-impl Raw for DeleteDeliveryDestinationRequest {}
+input!(DeleteDeliveryDestinationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -578,7 +579,7 @@ pub struct DeleteDeliveryRequest {
     pub id: Option<String>,
 }
 
-impl Raw for DeleteDeliveryRequest {}
+input!(DeleteDeliveryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -587,7 +588,7 @@ pub struct DeleteDeliverySourceRequest {
     pub name: Option<String>,
 }
 
-impl Raw for DeleteDeliverySourceRequest {}
+input!(DeleteDeliverySourceRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -596,7 +597,7 @@ pub struct DeleteDestinationRequest {
     pub destination_name: Option<String>,
 }
 
-impl Raw for DeleteDestinationRequest {}
+input!(DeleteDestinationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -605,13 +606,13 @@ pub struct DeleteIndexPolicyRequest {
     pub log_group_identifier: Option<String>,
 }
 
-impl Raw for DeleteIndexPolicyRequest {}
+input!(DeleteIndexPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeleteIndexPolicyResponse {}
 
-impl Raw for DeleteIndexPolicyResponse {}
+output!(DeleteIndexPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -622,13 +623,13 @@ pub struct DeleteIntegrationRequest {
     pub force: Option<bool>,
 }
 
-impl Raw for DeleteIntegrationRequest {}
+input!(DeleteIntegrationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeleteIntegrationResponse {}
 
-impl Raw for DeleteIntegrationResponse {}
+output!(DeleteIntegrationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -644,7 +645,7 @@ pub struct DeleteLogAnomalyDetectorRequest {
     pub anomaly_detector_arn: Option<String>,
 }
 
-impl Raw for DeleteLogAnomalyDetectorRequest {}
+input!(DeleteLogAnomalyDetectorRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -653,7 +654,7 @@ pub struct DeleteLogGroupRequest {
     pub log_group_name: Option<String>,
 }
 
-impl Raw for DeleteLogGroupRequest {}
+input!(DeleteLogGroupRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -664,7 +665,7 @@ pub struct DeleteLogStreamRequest {
     pub log_stream_name: Option<String>,
 }
 
-impl Raw for DeleteLogStreamRequest {}
+input!(DeleteLogStreamRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -673,7 +674,7 @@ pub struct DeleteLookupTableRequest {
     pub lookup_table_arn: Option<String>,
 }
 
-impl Raw for DeleteLookupTableRequest {}
+input!(DeleteLookupTableRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -684,7 +685,7 @@ pub struct DeleteMetricFilterRequest {
     pub filter_name: Option<String>,
 }
 
-impl Raw for DeleteMetricFilterRequest {}
+input!(DeleteMetricFilterRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -693,7 +694,7 @@ pub struct DeleteQueryDefinitionRequest {
     pub query_definition_id: Option<String>,
 }
 
-impl Raw for DeleteQueryDefinitionRequest {}
+input!(DeleteQueryDefinitionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -702,7 +703,7 @@ pub struct DeleteQueryDefinitionResponse {
     pub success: Option<bool>,
 }
 
-impl Raw for DeleteQueryDefinitionResponse {}
+output!(DeleteQueryDefinitionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -715,7 +716,7 @@ pub struct DeleteResourcePolicyRequest {
     pub expected_revision_id: Option<String>,
 }
 
-impl Raw for DeleteResourcePolicyRequest {}
+input!(DeleteResourcePolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -724,7 +725,7 @@ pub struct DeleteRetentionPolicyRequest {
     pub log_group_name: Option<String>,
 }
 
-impl Raw for DeleteRetentionPolicyRequest {}
+input!(DeleteRetentionPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -733,13 +734,13 @@ pub struct DeleteScheduledQueryRequest {
     pub identifier: Option<String>,
 }
 
-impl Raw for DeleteScheduledQueryRequest {}
+input!(DeleteScheduledQueryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeleteScheduledQueryResponse {}
 
-impl Raw for DeleteScheduledQueryResponse {}
+output!(DeleteScheduledQueryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -750,7 +751,7 @@ pub struct DeleteSubscriptionFilterRequest {
     pub filter_name: Option<String>,
 }
 
-impl Raw for DeleteSubscriptionFilterRequest {}
+input!(DeleteSubscriptionFilterRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -761,7 +762,7 @@ pub struct DeleteSyslogConfigurationRequest {
     pub vpc_endpoint_id: Option<String>,
 }
 
-impl Raw for DeleteSyslogConfigurationRequest {}
+input!(DeleteSyslogConfigurationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -770,7 +771,7 @@ pub struct DeleteTransformerRequest {
     pub log_group_identifier: Option<String>,
 }
 
-impl Raw for DeleteTransformerRequest {}
+input!(DeleteTransformerRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -874,7 +875,7 @@ pub struct DescribeAccountPoliciesRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeAccountPoliciesRequest {}
+input!(DescribeAccountPoliciesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -885,7 +886,7 @@ pub struct DescribeAccountPoliciesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeAccountPoliciesResponse {}
+output!(DescribeAccountPoliciesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -904,7 +905,7 @@ pub struct DescribeConfigurationTemplatesRequest {
     pub limit: Option<i32>,
 }
 
-impl Raw for DescribeConfigurationTemplatesRequest {}
+input!(DescribeConfigurationTemplatesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -915,7 +916,7 @@ pub struct DescribeConfigurationTemplatesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeConfigurationTemplatesResponse {}
+output!(DescribeConfigurationTemplatesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -928,7 +929,7 @@ pub struct DescribeDeliveriesRequest {
     pub delivery_source_names: Option<Vec<String>>,
 }
 
-impl Raw for DescribeDeliveriesRequest {}
+input!(DescribeDeliveriesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -939,7 +940,7 @@ pub struct DescribeDeliveriesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeDeliveriesResponse {}
+output!(DescribeDeliveriesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -952,7 +953,7 @@ pub struct DescribeDeliveryDestinationsRequest {
     pub names: Option<Vec<String>>,
 }
 
-impl Raw for DescribeDeliveryDestinationsRequest {}
+input!(DescribeDeliveryDestinationsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -963,7 +964,7 @@ pub struct DescribeDeliveryDestinationsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeDeliveryDestinationsResponse {}
+output!(DescribeDeliveryDestinationsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -976,7 +977,7 @@ pub struct DescribeDeliverySourcesRequest {
     pub resource_arns: Option<Vec<String>>,
 }
 
-impl Raw for DescribeDeliverySourcesRequest {}
+input!(DescribeDeliverySourcesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -987,7 +988,7 @@ pub struct DescribeDeliverySourcesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeDeliverySourcesResponse {}
+output!(DescribeDeliverySourcesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1000,7 +1001,7 @@ pub struct DescribeDestinationsRequest {
     pub limit: Option<i32>,
 }
 
-impl Raw for DescribeDestinationsRequest {}
+input!(DescribeDestinationsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1011,7 +1012,7 @@ pub struct DescribeDestinationsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeDestinationsResponse {}
+output!(DescribeDestinationsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1026,7 +1027,7 @@ pub struct DescribeExportTasksRequest {
     pub limit: Option<i32>,
 }
 
-impl Raw for DescribeExportTasksRequest {}
+input!(DescribeExportTasksRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1037,7 +1038,7 @@ pub struct DescribeExportTasksResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeExportTasksResponse {}
+output!(DescribeExportTasksResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1050,7 +1051,7 @@ pub struct DescribeFieldIndexesRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeFieldIndexesRequest {}
+input!(DescribeFieldIndexesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1061,7 +1062,7 @@ pub struct DescribeFieldIndexesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeFieldIndexesResponse {}
+output!(DescribeFieldIndexesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1076,7 +1077,7 @@ pub struct DescribeImportTaskBatchesRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeImportTaskBatchesRequest {}
+input!(DescribeImportTaskBatchesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1091,7 +1092,7 @@ pub struct DescribeImportTaskBatchesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeImportTaskBatchesResponse {}
+output!(DescribeImportTaskBatchesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1108,7 +1109,7 @@ pub struct DescribeImportTasksRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeImportTasksRequest {}
+input!(DescribeImportTasksRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1119,7 +1120,7 @@ pub struct DescribeImportTasksResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeImportTasksResponse {}
+output!(DescribeImportTasksResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1130,7 +1131,7 @@ pub struct DescribeIndexPoliciesRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeIndexPoliciesRequest {}
+input!(DescribeIndexPoliciesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1141,7 +1142,7 @@ pub struct DescribeIndexPoliciesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeIndexPoliciesResponse {}
+output!(DescribeIndexPoliciesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1164,7 +1165,7 @@ pub struct DescribeLogGroupsRequest {
     pub log_group_identifiers: Option<Vec<String>>,
 }
 
-impl Raw for DescribeLogGroupsRequest {}
+input!(DescribeLogGroupsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1175,7 +1176,7 @@ pub struct DescribeLogGroupsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeLogGroupsResponse {}
+output!(DescribeLogGroupsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1196,7 +1197,7 @@ pub struct DescribeLogStreamsRequest {
     pub limit: Option<i32>,
 }
 
-impl Raw for DescribeLogStreamsRequest {}
+input!(DescribeLogStreamsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1207,7 +1208,7 @@ pub struct DescribeLogStreamsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeLogStreamsResponse {}
+output!(DescribeLogStreamsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1220,7 +1221,7 @@ pub struct DescribeLookupTablesRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeLookupTablesRequest {}
+input!(DescribeLookupTablesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1231,7 +1232,7 @@ pub struct DescribeLookupTablesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeLookupTablesResponse {}
+output!(DescribeLookupTablesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1250,7 +1251,7 @@ pub struct DescribeMetricFiltersRequest {
     pub metric_namespace: Option<String>,
 }
 
-impl Raw for DescribeMetricFiltersRequest {}
+input!(DescribeMetricFiltersRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1261,7 +1262,7 @@ pub struct DescribeMetricFiltersResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeMetricFiltersResponse {}
+output!(DescribeMetricFiltersResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1278,7 +1279,7 @@ pub struct DescribeQueriesRequest {
     pub query_language: Option<String>,
 }
 
-impl Raw for DescribeQueriesRequest {}
+input!(DescribeQueriesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1289,7 +1290,7 @@ pub struct DescribeQueriesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeQueriesResponse {}
+output!(DescribeQueriesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1304,7 +1305,7 @@ pub struct DescribeQueryDefinitionsRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeQueryDefinitionsRequest {}
+input!(DescribeQueryDefinitionsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1315,7 +1316,7 @@ pub struct DescribeQueryDefinitionsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeQueryDefinitionsResponse {}
+output!(DescribeQueryDefinitionsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1330,7 +1331,7 @@ pub struct DescribeResourcePoliciesRequest {
     pub policy_scope: Option<String>,
 }
 
-impl Raw for DescribeResourcePoliciesRequest {}
+input!(DescribeResourcePoliciesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1341,7 +1342,7 @@ pub struct DescribeResourcePoliciesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeResourcePoliciesResponse {}
+output!(DescribeResourcePoliciesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1356,7 +1357,7 @@ pub struct DescribeSubscriptionFiltersRequest {
     pub limit: Option<i32>,
 }
 
-impl Raw for DescribeSubscriptionFiltersRequest {}
+input!(DescribeSubscriptionFiltersRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1367,7 +1368,7 @@ pub struct DescribeSubscriptionFiltersResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for DescribeSubscriptionFiltersResponse {}
+output!(DescribeSubscriptionFiltersResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1404,7 +1405,7 @@ pub struct DisassociateKmsKeyRequest {
     pub resource_identifier: Option<String>,
 }
 
-impl Raw for DisassociateKmsKeyRequest {}
+input!(DisassociateKmsKeyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1413,7 +1414,7 @@ pub struct DisassociateSourceFromS3TableIntegrationRequest {
     pub identifier: Option<String>,
 }
 
-impl Raw for DisassociateSourceFromS3TableIntegrationRequest {}
+input!(DisassociateSourceFromS3TableIntegrationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1422,7 +1423,7 @@ pub struct DisassociateSourceFromS3TableIntegrationResponse {
     pub identifier: Option<String>,
 }
 
-impl Raw for DisassociateSourceFromS3TableIntegrationResponse {}
+output!(DisassociateSourceFromS3TableIntegrationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1539,7 +1540,7 @@ pub struct FilterLogEventsRequest {
     pub unmask: Option<bool>,
 }
 
-impl Raw for FilterLogEventsRequest {}
+input!(FilterLogEventsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1552,7 +1553,7 @@ pub struct FilterLogEventsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for FilterLogEventsResponse {}
+output!(FilterLogEventsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1576,7 +1577,7 @@ pub struct GetDataProtectionPolicyRequest {
     pub log_group_identifier: Option<String>,
 }
 
-impl Raw for GetDataProtectionPolicyRequest {}
+input!(GetDataProtectionPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1589,7 +1590,7 @@ pub struct GetDataProtectionPolicyResponse {
     pub last_updated_time: Option<i64>,
 }
 
-impl Raw for GetDataProtectionPolicyResponse {}
+output!(GetDataProtectionPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1598,7 +1599,7 @@ pub struct GetDeliveryDestinationPolicyRequest {
     pub delivery_destination_name: Option<String>,
 }
 
-impl Raw for GetDeliveryDestinationPolicyRequest {}
+input!(GetDeliveryDestinationPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1607,7 +1608,7 @@ pub struct GetDeliveryDestinationPolicyResponse {
     pub policy: Option<Policy>,
 }
 
-impl Raw for GetDeliveryDestinationPolicyResponse {}
+output!(GetDeliveryDestinationPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1616,7 +1617,7 @@ pub struct GetDeliveryDestinationRequest {
     pub name: Option<String>,
 }
 
-impl Raw for GetDeliveryDestinationRequest {}
+input!(GetDeliveryDestinationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1625,7 +1626,7 @@ pub struct GetDeliveryDestinationResponse {
     pub delivery_destination: Option<DeliveryDestination>,
 }
 
-impl Raw for GetDeliveryDestinationResponse {}
+output!(GetDeliveryDestinationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1634,7 +1635,7 @@ pub struct GetDeliveryRequest {
     pub id: Option<String>,
 }
 
-impl Raw for GetDeliveryRequest {}
+input!(GetDeliveryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1643,7 +1644,7 @@ pub struct GetDeliveryResponse {
     pub delivery: Option<Delivery>,
 }
 
-impl Raw for GetDeliveryResponse {}
+output!(GetDeliveryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1652,7 +1653,7 @@ pub struct GetDeliverySourceRequest {
     pub name: Option<String>,
 }
 
-impl Raw for GetDeliverySourceRequest {}
+input!(GetDeliverySourceRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1661,7 +1662,7 @@ pub struct GetDeliverySourceResponse {
     pub delivery_source: Option<DeliverySource>,
 }
 
-impl Raw for GetDeliverySourceResponse {}
+output!(GetDeliverySourceResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1670,7 +1671,7 @@ pub struct GetIntegrationRequest {
     pub integration_name: Option<String>,
 }
 
-impl Raw for GetIntegrationRequest {}
+input!(GetIntegrationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1685,7 +1686,7 @@ pub struct GetIntegrationResponse {
     pub integration_details: Option<IntegrationDetails>,
 }
 
-impl Raw for GetIntegrationResponse {}
+output!(GetIntegrationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1694,7 +1695,7 @@ pub struct GetLogAnomalyDetectorRequest {
     pub anomaly_detector_arn: Option<String>,
 }
 
-impl Raw for GetLogAnomalyDetectorRequest {}
+input!(GetLogAnomalyDetectorRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1719,7 +1720,7 @@ pub struct GetLogAnomalyDetectorResponse {
     pub anomaly_visibility_time: Option<i64>,
 }
 
-impl Raw for GetLogAnomalyDetectorResponse {}
+output!(GetLogAnomalyDetectorResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1744,7 +1745,7 @@ pub struct GetLogEventsRequest {
     pub unmask: Option<bool>,
 }
 
-impl Raw for GetLogEventsRequest {}
+input!(GetLogEventsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1757,7 +1758,7 @@ pub struct GetLogEventsResponse {
     pub next_backward_token: Option<String>,
 }
 
-impl Raw for GetLogEventsResponse {}
+output!(GetLogEventsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1768,7 +1769,7 @@ pub struct GetLogFieldsRequest {
     pub data_source_type: Option<String>,
 }
 
-impl Raw for GetLogFieldsRequest {}
+input!(GetLogFieldsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1777,7 +1778,7 @@ pub struct GetLogFieldsResponse {
     pub log_fields: Option<Vec<LogFieldsListItem>>,
 }
 
-impl Raw for GetLogFieldsResponse {}
+output!(GetLogFieldsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1790,7 +1791,7 @@ pub struct GetLogGroupFieldsRequest {
     pub log_group_identifier: Option<String>,
 }
 
-impl Raw for GetLogGroupFieldsRequest {}
+input!(GetLogGroupFieldsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1799,7 +1800,7 @@ pub struct GetLogGroupFieldsResponse {
     pub log_group_fields: Option<Vec<LogGroupField>>,
 }
 
-impl Raw for GetLogGroupFieldsResponse {}
+output!(GetLogGroupFieldsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1810,7 +1811,7 @@ pub struct GetLogObjectRequest {
     pub log_object_pointer: Option<String>,
 }
 
-impl Raw for GetLogObjectRequest {}
+input!(GetLogObjectRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1819,11 +1820,7 @@ pub struct GetLogObjectResponse {
     pub field_stream: Option<Bytes>,
 }
 
-impl Raw for GetLogObjectResponse {
-    fn raw(&mut self) -> Option<&mut Option<Bytes>> {
-        Some(&mut self.field_stream)
-    }
-}
+output!(GetLogObjectResponse, field_stream);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1834,7 +1831,7 @@ pub struct GetLogRecordRequest {
     pub unmask: Option<bool>,
 }
 
-impl Raw for GetLogRecordRequest {}
+input!(GetLogRecordRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1843,7 +1840,7 @@ pub struct GetLogRecordResponse {
     pub log_record: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for GetLogRecordResponse {}
+output!(GetLogRecordResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1852,7 +1849,7 @@ pub struct GetLookupTableRequest {
     pub lookup_table_arn: Option<String>,
 }
 
-impl Raw for GetLookupTableRequest {}
+input!(GetLookupTableRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1873,7 +1870,7 @@ pub struct GetLookupTableResponse {
     pub kms_key_id: Option<String>,
 }
 
-impl Raw for GetLookupTableResponse {}
+output!(GetLookupTableResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1886,7 +1883,7 @@ pub struct GetQueryResultsRequest {
     pub max_items: Option<i32>,
 }
 
-impl Raw for GetQueryResultsRequest {}
+input!(GetQueryResultsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1905,7 +1902,7 @@ pub struct GetQueryResultsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for GetQueryResultsResponse {}
+output!(GetQueryResultsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1924,7 +1921,7 @@ pub struct GetScheduledQueryHistoryRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for GetScheduledQueryHistoryRequest {}
+input!(GetScheduledQueryHistoryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1939,7 +1936,7 @@ pub struct GetScheduledQueryHistoryResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for GetScheduledQueryHistoryResponse {}
+output!(GetScheduledQueryHistoryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1948,7 +1945,7 @@ pub struct GetScheduledQueryRequest {
     pub identifier: Option<String>,
 }
 
-impl Raw for GetScheduledQueryRequest {}
+input!(GetScheduledQueryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1995,13 +1992,13 @@ pub struct GetScheduledQueryResponse {
     pub last_updated_time: Option<i64>,
 }
 
-impl Raw for GetScheduledQueryResponse {}
+output!(GetScheduledQueryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GetStorageTierPolicyRequest {}
 
-impl Raw for GetStorageTierPolicyRequest {}
+input!(GetStorageTierPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2012,7 +2009,7 @@ pub struct GetStorageTierPolicyResponse {
     pub last_updated_time: Option<i64>,
 }
 
-impl Raw for GetStorageTierPolicyResponse {}
+output!(GetStorageTierPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2021,7 +2018,7 @@ pub struct GetTransformerRequest {
     pub log_group_identifier: Option<String>,
 }
 
-impl Raw for GetTransformerRequest {}
+input!(GetTransformerRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2036,7 +2033,7 @@ pub struct GetTransformerResponse {
     pub transformer_config: Option<Vec<Processor>>,
 }
 
-impl Raw for GetTransformerResponse {}
+output!(GetTransformerResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2169,7 +2166,7 @@ pub struct ListAggregateLogGroupSummariesRequest {
     pub limit: Option<i32>,
 }
 
-impl Raw for ListAggregateLogGroupSummariesRequest {}
+input!(ListAggregateLogGroupSummariesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2180,7 +2177,7 @@ pub struct ListAggregateLogGroupSummariesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListAggregateLogGroupSummariesResponse {}
+output!(ListAggregateLogGroupSummariesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2195,7 +2192,7 @@ pub struct ListAnomaliesRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListAnomaliesRequest {}
+input!(ListAnomaliesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2206,7 +2203,7 @@ pub struct ListAnomaliesResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListAnomaliesResponse {}
+output!(ListAnomaliesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2219,7 +2216,7 @@ pub struct ListIntegrationsRequest {
     pub integration_status: Option<String>,
 }
 
-impl Raw for ListIntegrationsRequest {}
+input!(ListIntegrationsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2228,7 +2225,7 @@ pub struct ListIntegrationsResponse {
     pub integration_summaries: Option<Vec<IntegrationSummary>>,
 }
 
-impl Raw for ListIntegrationsResponse {}
+output!(ListIntegrationsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2241,7 +2238,7 @@ pub struct ListLogAnomalyDetectorsRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListLogAnomalyDetectorsRequest {}
+input!(ListLogAnomalyDetectorsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2252,7 +2249,7 @@ pub struct ListLogAnomalyDetectorsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListLogAnomalyDetectorsResponse {}
+output!(ListLogAnomalyDetectorsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2265,7 +2262,7 @@ pub struct ListLogGroupsForQueryRequest {
     pub max_results: Option<i32>,
 }
 
-impl Raw for ListLogGroupsForQueryRequest {}
+input!(ListLogGroupsForQueryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2276,7 +2273,7 @@ pub struct ListLogGroupsForQueryResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListLogGroupsForQueryResponse {}
+output!(ListLogGroupsForQueryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2301,7 +2298,7 @@ pub struct ListLogGroupsRequest {
     pub log_group_tags: Option<Vec<TagFilter>>,
 }
 
-impl Raw for ListLogGroupsRequest {}
+input!(ListLogGroupsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2312,7 +2309,7 @@ pub struct ListLogGroupsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListLogGroupsResponse {}
+output!(ListLogGroupsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2327,7 +2324,7 @@ pub struct ListScheduledQueriesRequest {
     pub schedule_type: Option<String>,
 }
 
-impl Raw for ListScheduledQueriesRequest {}
+input!(ListScheduledQueriesRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2338,7 +2335,7 @@ pub struct ListScheduledQueriesResponse {
     pub scheduled_queries: Option<Vec<ScheduledQuerySummary>>,
 }
 
-impl Raw for ListScheduledQueriesResponse {}
+output!(ListScheduledQueriesResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2351,7 +2348,7 @@ pub struct ListSourcesForS3TableIntegrationRequest {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListSourcesForS3TableIntegrationRequest {}
+input!(ListSourcesForS3TableIntegrationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2362,7 +2359,7 @@ pub struct ListSourcesForS3TableIntegrationResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListSourcesForS3TableIntegrationResponse {}
+output!(ListSourcesForS3TableIntegrationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2377,7 +2374,7 @@ pub struct ListSyslogConfigurationsRequest {
     pub max_results: Option<i32>,
 }
 
-impl Raw for ListSyslogConfigurationsRequest {}
+input!(ListSyslogConfigurationsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2388,7 +2385,7 @@ pub struct ListSyslogConfigurationsResponse {
     pub next_token: Option<String>,
 }
 
-impl Raw for ListSyslogConfigurationsResponse {}
+output!(ListSyslogConfigurationsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2397,7 +2394,7 @@ pub struct ListTagsForResourceRequest {
     pub resource_arn: Option<String>,
 }
 
-impl Raw for ListTagsForResourceRequest {}
+input!(ListTagsForResourceRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2406,7 +2403,7 @@ pub struct ListTagsForResourceResponse {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for ListTagsForResourceResponse {}
+output!(ListTagsForResourceResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2415,7 +2412,7 @@ pub struct ListTagsLogGroupRequest {
     pub log_group_name: Option<String>,
 }
 
-impl Raw for ListTagsLogGroupRequest {}
+input!(ListTagsLogGroupRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2424,7 +2421,7 @@ pub struct ListTagsLogGroupResponse {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for ListTagsLogGroupResponse {}
+output!(ListTagsLogGroupResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2969,7 +2966,7 @@ pub struct PutAccountPolicyRequest {
     pub dry_run: Option<bool>,
 }
 
-impl Raw for PutAccountPolicyRequest {}
+input!(PutAccountPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2980,7 +2977,7 @@ pub struct PutAccountPolicyResponse {
     pub dry_run_result: Option<DryRunResult>,
 }
 
-impl Raw for PutAccountPolicyResponse {}
+output!(PutAccountPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -2991,7 +2988,7 @@ pub struct PutBearerTokenAuthenticationRequest {
     pub bearer_token_authentication_enabled: Option<bool>,
 }
 
-impl Raw for PutBearerTokenAuthenticationRequest {}
+input!(PutBearerTokenAuthenticationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3002,7 +2999,7 @@ pub struct PutDataProtectionPolicyRequest {
     pub policy_document: Option<String>,
 }
 
-impl Raw for PutDataProtectionPolicyRequest {}
+input!(PutDataProtectionPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3015,7 +3012,7 @@ pub struct PutDataProtectionPolicyResponse {
     pub last_updated_time: Option<i64>,
 }
 
-impl Raw for PutDataProtectionPolicyResponse {}
+output!(PutDataProtectionPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3026,7 +3023,7 @@ pub struct PutDeliveryDestinationPolicyRequest {
     pub delivery_destination_policy: Option<String>,
 }
 
-impl Raw for PutDeliveryDestinationPolicyRequest {}
+input!(PutDeliveryDestinationPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3035,7 +3032,7 @@ pub struct PutDeliveryDestinationPolicyResponse {
     pub policy: Option<Policy>,
 }
 
-impl Raw for PutDeliveryDestinationPolicyResponse {}
+output!(PutDeliveryDestinationPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3054,7 +3051,7 @@ pub struct PutDeliveryDestinationRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for PutDeliveryDestinationRequest {}
+input!(PutDeliveryDestinationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3063,7 +3060,7 @@ pub struct PutDeliveryDestinationResponse {
     pub delivery_destination: Option<DeliveryDestination>,
 }
 
-impl Raw for PutDeliveryDestinationResponse {}
+output!(PutDeliveryDestinationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3080,7 +3077,7 @@ pub struct PutDeliverySourceRequest {
     pub delivery_source_configuration: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for PutDeliverySourceRequest {}
+input!(PutDeliverySourceRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3089,7 +3086,7 @@ pub struct PutDeliverySourceResponse {
     pub delivery_source: Option<DeliverySource>,
 }
 
-impl Raw for PutDeliverySourceResponse {}
+output!(PutDeliverySourceResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3102,7 +3099,7 @@ pub struct PutDestinationPolicyRequest {
     pub force_update: Option<bool>,
 }
 
-impl Raw for PutDestinationPolicyRequest {}
+input!(PutDestinationPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3117,7 +3114,7 @@ pub struct PutDestinationRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for PutDestinationRequest {}
+input!(PutDestinationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3126,7 +3123,7 @@ pub struct PutDestinationResponse {
     pub destination: Option<Destination>,
 }
 
-impl Raw for PutDestinationResponse {}
+output!(PutDestinationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3137,7 +3134,7 @@ pub struct PutIndexPolicyRequest {
     pub policy_document: Option<String>,
 }
 
-impl Raw for PutIndexPolicyRequest {}
+input!(PutIndexPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3146,7 +3143,7 @@ pub struct PutIndexPolicyResponse {
     pub index_policy: Option<IndexPolicy>,
 }
 
-impl Raw for PutIndexPolicyResponse {}
+output!(PutIndexPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3159,7 +3156,7 @@ pub struct PutIntegrationRequest {
     pub integration_type: Option<String>,
 }
 
-impl Raw for PutIntegrationRequest {}
+input!(PutIntegrationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3170,7 +3167,7 @@ pub struct PutIntegrationResponse {
     pub integration_status: Option<String>,
 }
 
-impl Raw for PutIntegrationResponse {}
+output!(PutIntegrationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3187,7 +3184,7 @@ pub struct PutLogEventsRequest {
     pub entity: Option<Entity>,
 }
 
-impl Raw for PutLogEventsRequest {}
+input!(PutLogEventsRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3200,7 +3197,7 @@ pub struct PutLogEventsResponse {
     pub rejected_entity_info: Option<RejectedEntityInfo>,
 }
 
-impl Raw for PutLogEventsResponse {}
+output!(PutLogEventsResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3211,7 +3208,7 @@ pub struct PutLogGroupDeletionProtectionRequest {
     pub deletion_protection_enabled: Option<bool>,
 }
 
-impl Raw for PutLogGroupDeletionProtectionRequest {}
+input!(PutLogGroupDeletionProtectionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3232,7 +3229,7 @@ pub struct PutMetricFilterRequest {
     pub emit_system_field_dimensions: Option<Vec<String>>,
 }
 
-impl Raw for PutMetricFilterRequest {}
+input!(PutMetricFilterRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3253,7 +3250,7 @@ pub struct PutQueryDefinitionRequest {
     pub parameters: Option<Vec<QueryParameter>>,
 }
 
-impl Raw for PutQueryDefinitionRequest {}
+input!(PutQueryDefinitionRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3262,7 +3259,7 @@ pub struct PutQueryDefinitionResponse {
     pub query_definition_id: Option<String>,
 }
 
-impl Raw for PutQueryDefinitionResponse {}
+output!(PutQueryDefinitionResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3277,7 +3274,7 @@ pub struct PutResourcePolicyRequest {
     pub expected_revision_id: Option<String>,
 }
 
-impl Raw for PutResourcePolicyRequest {}
+input!(PutResourcePolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3288,7 +3285,7 @@ pub struct PutResourcePolicyResponse {
     pub revision_id: Option<String>,
 }
 
-impl Raw for PutResourcePolicyResponse {}
+output!(PutResourcePolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3299,7 +3296,7 @@ pub struct PutRetentionPolicyRequest {
     pub retention_in_days: Option<i32>,
 }
 
-impl Raw for PutRetentionPolicyRequest {}
+input!(PutRetentionPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3308,7 +3305,7 @@ pub struct PutStorageTierPolicyRequest {
     pub storage_tier: Option<String>,
 }
 
-impl Raw for PutStorageTierPolicyRequest {}
+input!(PutStorageTierPolicyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3319,7 +3316,7 @@ pub struct PutStorageTierPolicyResponse {
     pub last_updated_time: Option<i64>,
 }
 
-impl Raw for PutStorageTierPolicyResponse {}
+output!(PutStorageTierPolicyResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3344,7 +3341,7 @@ pub struct PutSubscriptionFilterRequest {
     pub emit_system_fields: Option<Vec<String>>,
 }
 
-impl Raw for PutSubscriptionFilterRequest {}
+input!(PutSubscriptionFilterRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3355,7 +3352,7 @@ pub struct PutSyslogConfigurationRequest {
     pub vpc_endpoint_id: Option<String>,
 }
 
-impl Raw for PutSyslogConfigurationRequest {}
+input!(PutSyslogConfigurationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3366,7 +3363,7 @@ pub struct PutTransformerRequest {
     pub transformer_config: Option<Vec<Processor>>,
 }
 
-impl Raw for PutTransformerRequest {}
+input!(PutTransformerRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3646,7 +3643,7 @@ pub struct StartLiveTailRequest {
     pub log_event_filter_pattern: Option<String>,
 }
 
-impl Raw for StartLiveTailRequest {}
+input!(StartLiveTailRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3655,11 +3652,7 @@ pub struct StartLiveTailResponse {
     pub response_stream: Option<Bytes>,
 }
 
-impl Raw for StartLiveTailResponse {
-    fn raw(&mut self) -> Option<&mut Option<Bytes>> {
-        Some(&mut self.response_stream)
-    }
-}
+output!(StartLiveTailResponse, response_stream);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3682,7 +3675,7 @@ pub struct StartQueryRequest {
     pub limit: Option<i32>,
 }
 
-impl Raw for StartQueryRequest {}
+input!(StartQueryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3691,7 +3684,7 @@ pub struct StartQueryResponse {
     pub query_id: Option<String>,
 }
 
-impl Raw for StartQueryResponse {}
+output!(StartQueryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3700,7 +3693,7 @@ pub struct StopQueryRequest {
     pub query_id: Option<String>,
 }
 
-impl Raw for StopQueryRequest {}
+input!(StopQueryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3709,7 +3702,7 @@ pub struct StopQueryResponse {
     pub success: Option<bool>,
 }
 
-impl Raw for StopQueryResponse {}
+output!(StopQueryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3794,7 +3787,7 @@ pub struct TagLogGroupRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for TagLogGroupRequest {}
+input!(TagLogGroupRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3805,7 +3798,7 @@ pub struct TagResourceRequest {
     pub tags: Option<BTreeMap<String, String>>,
 }
 
-impl Raw for TagResourceRequest {}
+input!(TagResourceRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3816,7 +3809,7 @@ pub struct TestMetricFilterRequest {
     pub log_event_messages: Option<Vec<String>>,
 }
 
-impl Raw for TestMetricFilterRequest {}
+input!(TestMetricFilterRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3825,7 +3818,7 @@ pub struct TestMetricFilterResponse {
     pub matches: Option<Vec<MetricFilterMatchRecord>>,
 }
 
-impl Raw for TestMetricFilterResponse {}
+output!(TestMetricFilterResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3836,7 +3829,7 @@ pub struct TestTransformerRequest {
     pub log_event_messages: Option<Vec<String>>,
 }
 
-impl Raw for TestTransformerRequest {}
+input!(TestTransformerRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3845,7 +3838,7 @@ pub struct TestTransformerResponse {
     pub transformed_logs: Option<Vec<TransformedLogRecord>>,
 }
 
-impl Raw for TestTransformerResponse {}
+output!(TestTransformerResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3905,7 +3898,7 @@ pub struct UntagLogGroupRequest {
     pub tags: Option<Vec<String>>,
 }
 
-impl Raw for UntagLogGroupRequest {}
+input!(UntagLogGroupRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3916,7 +3909,7 @@ pub struct UntagResourceRequest {
     pub tag_keys: Option<Vec<String>>,
 }
 
-impl Raw for UntagResourceRequest {}
+input!(UntagResourceRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3935,7 +3928,7 @@ pub struct UpdateAnomalyRequest {
     pub baseline: Option<bool>,
 }
 
-impl Raw for UpdateAnomalyRequest {}
+input!(UpdateAnomalyRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3950,13 +3943,13 @@ pub struct UpdateDeliveryConfigurationRequest {
     pub s3_delivery_configuration: Option<S3DeliveryConfiguration>,
 }
 
-impl Raw for UpdateDeliveryConfigurationRequest {}
+input!(UpdateDeliveryConfigurationRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UpdateDeliveryConfigurationResponse {}
 
-impl Raw for UpdateDeliveryConfigurationResponse {}
+output!(UpdateDeliveryConfigurationResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3973,7 +3966,7 @@ pub struct UpdateLogAnomalyDetectorRequest {
     pub enabled: Option<bool>,
 }
 
-impl Raw for UpdateLogAnomalyDetectorRequest {}
+input!(UpdateLogAnomalyDetectorRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3990,7 +3983,7 @@ pub struct UpdateLookupTableRequest {
     pub kms_key_id: Option<String>,
 }
 
-impl Raw for UpdateLookupTableRequest {}
+input!(UpdateLookupTableRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -4001,7 +3994,7 @@ pub struct UpdateLookupTableResponse {
     pub last_updated_time: Option<i64>,
 }
 
-impl Raw for UpdateLookupTableResponse {}
+output!(UpdateLookupTableResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -4036,7 +4029,7 @@ pub struct UpdateScheduledQueryRequest {
     pub state: Option<String>,
 }
 
-impl Raw for UpdateScheduledQueryRequest {}
+input!(UpdateScheduledQueryRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -4083,7 +4076,7 @@ pub struct UpdateScheduledQueryResponse {
     pub last_updated_time: Option<i64>,
 }
 
-impl Raw for UpdateScheduledQueryResponse {}
+output!(UpdateScheduledQueryResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::Raw;
+use crate::dispatch::input;
+use crate::dispatch::output;
 use crate::types::Timestamp;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub struct AssumeRoleRequest {
     pub minimum_session_token_size: Option<i32>,
 }
 
-impl Raw for AssumeRoleRequest {}
+input!(AssumeRoleRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -55,7 +56,7 @@ pub struct AssumeRoleResponse {
     pub session_token_size: Option<i32>,
 }
 
-impl Raw for AssumeRoleResponse {}
+output!(AssumeRoleResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -76,7 +77,7 @@ pub struct AssumeRoleWithSAMLRequest {
     pub minimum_session_token_size: Option<i32>,
 }
 
-impl Raw for AssumeRoleWithSAMLRequest {}
+input!(AssumeRoleWithSAMLRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -105,7 +106,7 @@ pub struct AssumeRoleWithSAMLResponse {
     pub session_token_size: Option<i32>,
 }
 
-impl Raw for AssumeRoleWithSAMLResponse {}
+output!(AssumeRoleWithSAMLResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -128,7 +129,7 @@ pub struct AssumeRoleWithWebIdentityRequest {
     pub minimum_session_token_size: Option<i32>,
 }
 
-impl Raw for AssumeRoleWithWebIdentityRequest {}
+input!(AssumeRoleWithWebIdentityRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -153,7 +154,7 @@ pub struct AssumeRoleWithWebIdentityResponse {
     pub session_token_size: Option<i32>,
 }
 
-impl Raw for AssumeRoleWithWebIdentityResponse {}
+output!(AssumeRoleWithWebIdentityResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -168,7 +169,7 @@ pub struct AssumeRootRequest {
     pub minimum_session_token_size: Option<i32>,
 }
 
-impl Raw for AssumeRootRequest {}
+input!(AssumeRootRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -183,7 +184,7 @@ pub struct AssumeRootResponse {
     pub session_token_size: Option<i32>,
 }
 
-impl Raw for AssumeRootResponse {}
+output!(AssumeRootResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -214,7 +215,7 @@ pub struct DecodeAuthorizationMessageRequest {
     pub encoded_message: Option<String>,
 }
 
-impl Raw for DecodeAuthorizationMessageRequest {}
+input!(DecodeAuthorizationMessageRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -223,7 +224,7 @@ pub struct DecodeAuthorizationMessageResponse {
     pub decoded_message: Option<String>,
 }
 
-impl Raw for DecodeAuthorizationMessageResponse {}
+output!(DecodeAuthorizationMessageResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -241,7 +242,7 @@ pub struct GetAccessKeyInfoRequest {
     pub access_key_id: Option<String>,
 }
 
-impl Raw for GetAccessKeyInfoRequest {}
+input!(GetAccessKeyInfoRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -250,13 +251,13 @@ pub struct GetAccessKeyInfoResponse {
     pub account: Option<String>,
 }
 
-impl Raw for GetAccessKeyInfoResponse {}
+output!(GetAccessKeyInfoResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GetCallerIdentityRequest {}
 
-impl Raw for GetCallerIdentityRequest {}
+input!(GetCallerIdentityRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -269,7 +270,7 @@ pub struct GetCallerIdentityResponse {
     pub arn: Option<String>,
 }
 
-impl Raw for GetCallerIdentityResponse {}
+output!(GetCallerIdentityResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -278,7 +279,7 @@ pub struct GetDelegatedAccessTokenRequest {
     pub trade_in_token: Option<String>,
 }
 
-impl Raw for GetDelegatedAccessTokenRequest {}
+input!(GetDelegatedAccessTokenRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -291,7 +292,7 @@ pub struct GetDelegatedAccessTokenResponse {
     pub assumed_principal: Option<String>,
 }
 
-impl Raw for GetDelegatedAccessTokenResponse {}
+output!(GetDelegatedAccessTokenResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -310,7 +311,7 @@ pub struct GetFederationTokenRequest {
     pub minimum_session_token_size: Option<i32>,
 }
 
-impl Raw for GetFederationTokenRequest {}
+input!(GetFederationTokenRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -327,7 +328,7 @@ pub struct GetFederationTokenResponse {
     pub session_token_size: Option<i32>,
 }
 
-impl Raw for GetFederationTokenResponse {}
+output!(GetFederationTokenResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -342,7 +343,7 @@ pub struct GetSessionTokenRequest {
     pub minimum_session_token_size: Option<i32>,
 }
 
-impl Raw for GetSessionTokenRequest {}
+input!(GetSessionTokenRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -355,7 +356,7 @@ pub struct GetSessionTokenResponse {
     pub session_token_size: Option<i32>,
 }
 
-impl Raw for GetSessionTokenResponse {}
+output!(GetSessionTokenResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -370,7 +371,7 @@ pub struct GetWebIdentityTokenRequest {
     pub tags: Option<Vec<Tag>>,
 }
 
-impl Raw for GetWebIdentityTokenRequest {}
+input!(GetWebIdentityTokenRequest);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -381,7 +382,7 @@ pub struct GetWebIdentityTokenResponse {
     pub expiration: Option<Timestamp>,
 }
 
-impl Raw for GetWebIdentityTokenResponse {}
+output!(GetWebIdentityTokenResponse);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
