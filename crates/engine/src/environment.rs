@@ -1,17 +1,19 @@
 //! One execution environment: a sandbox, the conversation with the runtime in it, and its log stream.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use lambkin_core::function::FunctionSpec;
 use lambkin_core::logs::LogStreamKey;
-use lambkin_runtime::{InitPhase, LogBuffer, PlatformEvent, Readiness, Session, Status, log_stream_name};
+use lambkin_runtime::{
+    InitPhase, LogBuffer, PlatformEvent, ProcessEnd, Readiness, Session, Status, log_stream_name,
+};
 use lambkin_sandbox::{ExitStatus, Sandbox};
 
 use crate::cell::Cell;
@@ -21,6 +23,9 @@ use crate::output::Output;
 use crate::plan::Plan;
 use crate::variables::RUNTIME_API_PORT;
 
+/// How long to wait for what a program sent before it ended. Mostly its connections end at once; a child of
+/// it may hold them.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long a runtime that has hung up may take to end before it is killed.
 const LAST_BREATH: Duration = Duration::from_secs(1);
 
@@ -59,8 +64,28 @@ pub(crate) struct Live {
     losses: u64,
 }
 
-/// The end of a sandbox's program.
-pub(crate) type Exit = Pin<Box<dyn Future<Output = ExitStatus> + Send>>;
+/// The end of a sandbox's program. Can be waited for again.
+pub(crate) enum Exit {
+    /// Not seen yet.
+    Awaited(Pin<Box<dyn Future<Output = ExitStatus> + Send>>),
+    /// Seen.
+    Seen(ExitStatus),
+}
+
+impl Future for Exit {
+    type Output = ExitStatus;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ExitStatus> {
+        match &mut *self {
+            Self::Seen(status) => Poll::Ready(*status),
+            Self::Awaited(end) => {
+                let status = ready!(end.as_mut().poll(cx));
+                *self = Self::Seen(status);
+                Poll::Ready(status)
+            }
+        }
+    }
+}
 
 /// Why an environment has no running runtime.
 #[derive(Debug)]
@@ -168,7 +193,8 @@ impl Environment {
         let live = Live::new(&sandbox, ways, losses)
             .map_err(|error| lost(format!("cannot reach a sandbox: {error}")))?;
         let Live { session, output, exit, .. } = self.live.insert(live);
-        let ended = watch(session.ready(), output, &mut self.log, exit, inner, limit).await;
+        let end = session.process_end();
+        let ended = watch(session.ready(), &end, output, &mut self.log, exit, inner, limit).await;
         let exited = match ended {
             Watched::Done(Readiness::Ready) => {
                 let took = begun.elapsed();
@@ -291,7 +317,7 @@ impl Live {
         };
         let output = Output::new(ways.output, ways.telemetry)?;
         let waited_for = Arc::clone(sandbox);
-        let exit: Exit = Box::pin(async move { waited_for.wait().await });
+        let exit = Exit::Awaited(Box::pin(async move { waited_for.wait().await }));
         Ok(Self { session, output, exit, losses })
     }
 
@@ -310,15 +336,17 @@ fn is_lost(inner: &Inner, losses: u64) -> bool {
 pub(crate) enum Watched<T> {
     /// What was waited for.
     Done(T),
-    /// The program ended; nothing more comes from it. Not to be waited for again.
+    /// The program ended without it; nothing more comes.
     Exited(ExitStatus),
     /// The time was over.
     TimedOut,
 }
 
-/// Waits for something from a runtime, while its output goes to the log.
+/// Waits for something from a runtime, while its output goes to the log. `process_end` is that of the
+/// session which is waited for.
 pub(crate) async fn watch<T>(
     work: impl Future<Output = T>,
+    process_end: &ProcessEnd,
     output: &mut Output,
     log: &mut LogBuffer,
     exit: &mut Exit,
@@ -334,12 +362,10 @@ pub(crate) async fn watch<T>(
             done = &mut work => return Watched::Done(done),
             () = &mut deadline => return Watched::TimedOut,
             status = &mut *exit => {
-                // What it said before it ended counts.
-                let last = poll_fn(|cx| Poll::Ready(match work.as_mut().poll(cx) {
-                    Poll::Ready(done) => Some(done),
-                    Poll::Pending => None,
-                })).await;
-                return last.map_or(Watched::Exited(status), Watched::Done);
+                // What it said before it ended counts, but may be on its way yet.
+                process_end.announce();
+                let last_words = tokio::time::timeout(LAST_WORDS, work).await;
+                return last_words.map_or(Watched::Exited(status), Watched::Done);
             }
             () = output.pump(log, &*inner.clock) => {}
         }

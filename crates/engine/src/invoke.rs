@@ -104,7 +104,8 @@ impl Environment {
             cognito_identity: None,
             payload: invocation.payload.clone(),
         };
-        let watched = watch(session.invoke(event), output, &mut self.log, exit, inner, left).await;
+        let end = session.process_end();
+        let watched = watch(session.invoke(event), &end, output, &mut self.log, exit, inner, left).await;
         let mut reusable = true;
         let result = match watched {
             Watched::Done(Answer::Response(payload)) => Ok(payload),

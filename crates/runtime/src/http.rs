@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::session::{Answer, Event, Readiness};
+use crate::session::{Answer, Event, ProcessEnd, Readiness};
 use signal::Signal;
 use state::{Delivery, Shared};
 
@@ -41,6 +41,7 @@ pub(crate) struct HttpSession {
     signal: Arc<Signal>,
     /// Wakes `signal`.
     waker: Waker,
+    process_end: ProcessEnd,
 }
 
 impl fmt::Debug for HttpSession {
@@ -62,7 +63,17 @@ impl HttpSession {
             shared: Arc::new(Shared::default()),
             waker: Waker::from(Arc::clone(&signal)),
             signal,
+            process_end: ProcessEnd::default(),
         })
+    }
+
+    pub(crate) fn process_end(&self) -> ProcessEnd {
+        self.process_end.clone()
+    }
+
+    /// Whether nothing more can come: the process has ended and its last connection too.
+    fn is_over(&self) -> bool {
+        self.process_end.is_announced() && self.connections.is_empty()
     }
 
     pub(crate) fn delivered(&self) -> bool {
@@ -72,7 +83,11 @@ impl HttpSession {
     pub(crate) async fn ready(&mut self) -> Readiness {
         poll_fn(|cx| match self.poll_connections(cx) {
             Err(error) => Poll::Ready(Readiness::Closed { reason: format!("runtime API listener: {error}") }),
-            Ok(()) => self.shared.readiness().map_or(Poll::Pending, Poll::Ready),
+            Ok(()) => match self.shared.readiness() {
+                Some(readiness) => Poll::Ready(readiness),
+                None if self.is_over() => Poll::Ready(Readiness::Closed { reason: String::new() }),
+                None => Poll::Pending,
+            },
         })
         .await
     }
@@ -89,7 +104,13 @@ impl HttpSession {
                 delivered: self.shared.delivered(),
                 reason: format!("runtime API listener: {error}"),
             }),
-            Ok(()) => self.shared.take_answer().map_or(Poll::Pending, Poll::Ready),
+            Ok(()) => match self.shared.take_answer() {
+                Some(answer) => Poll::Ready(answer),
+                None if self.is_over() => {
+                    Poll::Ready(Answer::Closed { delivered: self.shared.delivered(), reason: String::new() })
+                }
+                None => Poll::Pending,
+            },
         })
         .await;
         // The runtime's next request would wake who has its answer and does something else by then.

@@ -19,4 +19,4 @@ pub use faults::{
 };
 pub use logs::{LogBuffer, TAIL_BYTES};
 pub use platform::{InitPhase, PlatformEvent, Status};
-pub use session::{Answer, Event, MAX_RESPONSE_BYTES, Readiness, Session};
+pub use session::{Answer, Event, MAX_RESPONSE_BYTES, ProcessEnd, Readiness, Session};

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -84,6 +86,23 @@ enum Kind {
     Http(Box<HttpSession>),
 }
 
+/// Tells a session that the runtime's process has ended, while one of its methods runs.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessEnd(Arc<AtomicBool>);
+
+impl ProcessEnd {
+    /// The process has ended: the session takes what it has still sent and then is closed. To be followed
+    /// by a poll of the method's future.
+    pub fn announce(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_announced(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 impl Session {
     /// A session on the server's end of a private channel: a connected Unix stream socket.
     ///
@@ -102,8 +121,18 @@ impl Session {
         Ok(Self(Kind::Http(Box::new(HttpSession::new(listener)?))))
     }
 
-    /// Waits for the end of INIT. Over HTTP the end of the process shows nowhere in the session; the
-    /// caller watches it. The future may be dropped and asked for again.
+    /// By which to tell the session that the process has ended. Over the private channel that shows by
+    /// itself.
+    #[must_use]
+    pub fn process_end(&self) -> ProcessEnd {
+        match &self.0 {
+            Kind::Channel(_) => ProcessEnd::default(),
+            Kind::Http(session) => session.process_end(),
+        }
+    }
+
+    /// Waits for the end of INIT. Over HTTP the end of the process shows only by [`ProcessEnd`]. The
+    /// future may be dropped and asked for again.
     pub async fn ready(&mut self) -> Readiness {
         match &mut self.0 {
             Kind::Channel(session) => session.ready().await,
@@ -112,7 +141,7 @@ impl Session {
     }
 
     /// Hands over an event and waits for its answer, without a time limit. Over HTTP the end of the
-    /// process shows nowhere in the session; the caller watches it.
+    /// process shows only by [`ProcessEnd`].
     pub async fn invoke(&mut self, event: Event<'_>) -> Answer {
         match &mut self.0 {
             Kind::Channel(session) => session.invoke(event).await,

@@ -56,10 +56,8 @@ impl World {
         // One at a time, to know whose child is whose.
         let (spawner, spawner_pid) = {
             let _alone = STARTING.lock().unwrap();
-            let before = spawners();
             let spawner = Spawner::start(config).expect("a spawner");
-            let pid = spawners().into_iter().find(|pid| !before.contains(pid)).expect("a new child");
-            (spawner, pid)
+            (spawner, newest_spawner().expect("a new child"))
         };
         let logs = Arc::new(Logs::default());
         let mut config = EngineConfig::new(folder.path().join("data"));
@@ -180,19 +178,24 @@ pub(crate) fn tail(outcome: &InvokeOutcome) -> String {
     text(outcome.log_tail.as_ref().expect("a log tail"))
 }
 
-/// Pids of this process's spawners.
-fn spawners() -> Vec<i32> {
-    let mut pids = Vec::new();
+/// Pid of this process's spawner that was started last.
+fn newest_spawner() -> Option<i32> {
+    let mut spawners = Vec::new();
     for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
-        // A thread may end meanwhile.
+        // A thread or a child may end meanwhile.
         let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        pids.extend(list.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()));
+        for pid in list.split_whitespace() {
+            let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            if read("cmdline").contains(lambkin_sandbox::SPAWNER_ARG) {
+                let stat = read("stat");
+                let started =
+                    stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(19)).map(str::to_owned);
+                let started: Option<u64> = started.and_then(|ticks| ticks.parse().ok());
+                spawners.push((started, pid.parse::<i32>().unwrap()));
+            }
+        }
     }
-    pids.retain(|pid| {
-        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        command.contains(lambkin_sandbox::SPAWNER_ARG)
-    });
-    pids
+    spawners.into_iter().max().map(|(_, pid)| pid)
 }
 
 /// Keeps what is handed over.

@@ -283,6 +283,22 @@ async fn an_event_nobody_fetched_is_not_delivered() {
 }
 
 #[tokio::test]
+async fn what_a_process_sends_until_its_end_counts() {
+    let (mut session, address) = session();
+    let end = session.process_end();
+    let peer = runtime(address, |client| {
+        client.call(NEXT);
+        client.call(post("invocation/a/response", "", "a"));
+    });
+    assert_eq!(session.ready().await, Readiness::Ready);
+    end.announce();
+    assert_eq!(session.invoke(event("a")).await, response(b"a"));
+    peer.join().unwrap();
+    let gone = session.invoke(event("b")).await;
+    assert_eq!(gone, Answer::Closed { delivered: false, reason: String::new() });
+}
+
+#[tokio::test]
 async fn many_connections_wait_for_their_turn() {
     let (mut session, address) = session();
     let idle: Vec<_> = (0..MAX_CONNECTIONS + 5).map(|_| TcpStream::connect(address).unwrap()).collect();
