@@ -310,10 +310,12 @@ async fn usage_is_plausible_during_and_after() {
     let usage = sandbox.usage();
     assert!((50 * MIB..90 * MIB).contains(&usage.max_memory_bytes), "{usage:?}");
     assert!((MIB..40 * MIB).contains(&usage.memory_bytes), "{usage:?}");
-    assert!((1000..5_000_000).contains(&usage.cpu_us), "{usage:?}");
+    assert!((1000..60_000_000).contains(&usage.cpu_us), "{usage:?}");
     sandbox.reset_peak();
     let reset = sandbox.usage();
-    assert!(reset.max_memory_bytes < 50 * MIB, "{reset:?}");
+    // cgroup v2 has it since Linux 6.12.
+    let can_reset = std::path::Path::new("/sys/fs/cgroup/memory").is_dir();
+    assert!(!can_reset || reset.max_memory_bytes < 50 * MIB, "{reset:?}");
     drop(sandbox.take_channel());
     sandbox.wait().await;
     let last = sandbox.usage();

@@ -1,10 +1,12 @@
 //! What the tests share.
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use lambkin_sandbox::{BindMount, ExitStatus, Sandbox, SandboxSpec, Spawner, SpawnerConfig};
 
@@ -12,6 +14,9 @@ pub(crate) const MIB: u64 = 1024 * 1024;
 
 /// The spawner for tests.
 pub(crate) const EXECUTABLE: &str = env!("CARGO_BIN_EXE_lambkin-sandbox-spawner");
+
+/// How long something may take that has to come: long, for the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -106,9 +111,9 @@ pub(crate) async fn assert_clean(instance: &str, uid_base: u32) {
 
 /// Waits for a condition that other processes bring about.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "not after 20 s: {what}");
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -116,14 +121,11 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
 /// All cgroup folders of an instance.
 pub(crate) fn cgroups(instance: &str) -> Vec<PathBuf> {
     let name = format!("lambkin-{instance}");
-    let mut found = Vec::new();
-    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-        let folder = hierarchy.path().join(&name);
-        if folder.is_dir() {
-            found.push(folder);
-        }
-    }
-    found
+    let root = std::path::Path::new("/sys/fs/cgroup");
+    // v1 has a folder for each hierarchy there, v2 is one itself.
+    let mut places = vec![root.to_owned()];
+    places.extend(std::fs::read_dir(root).unwrap().flatten().map(|entry| entry.path()));
+    places.into_iter().map(|place| place.join(&name)).filter(|folder| folder.is_dir()).collect()
 }
 
 /// Processes of a range of users. Zombies do not count: those of a killed spawner wait for the host's init.
@@ -144,19 +146,23 @@ pub(crate) fn processes(uid_base: u32, count: u32) -> Vec<i32> {
         .collect()
 }
 
+/// Waits until a descriptor can be read.
+fn wait_readable(fd: &impl AsFd) {
+    let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let mut poll_fd = [PollFd::new(fd, PollFlags::IN)];
+    assert!(poll(&mut poll_fd, Some(&timeout)).unwrap() > 0, "nothing to read");
+}
+
 /// Reads a nonblocking descriptor to its end.
 pub(crate) fn read_all(fd: OwnedFd) -> String {
     let mut file = std::fs::File::from(fd);
     let mut data = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return String::from_utf8_lossy(&data).into_owned(),
-            Ok(length) => data.extend_from_slice(&buffer[..length]),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Err(error) => panic!("{error}"),
+        wait_readable(&file);
+        match file.read(&mut buffer).unwrap() {
+            0 => return String::from_utf8_lossy(&data).into_owned(),
+            length => data.extend_from_slice(&buffer[..length]),
         }
     }
 }
@@ -166,16 +172,11 @@ pub(crate) fn read_until(fd: &OwnedFd, end: &str) -> String {
     let mut file = std::fs::File::from(fd.try_clone().unwrap());
     let mut text = String::new();
     let mut buffer = [0; 4096];
-    let deadline = Instant::now() + Duration::from_secs(20);
     while !text.ends_with(end) {
-        match file.read(&mut buffer) {
-            Ok(0) => panic!("ended after {text:?}"),
-            Ok(length) => text.push_str(&String::from_utf8_lossy(&buffer[..length])),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                assert!(Instant::now() < deadline, "only {text:?}");
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Err(error) => panic!("{error}"),
+        wait_readable(&file);
+        match file.read(&mut buffer).unwrap() {
+            0 => panic!("ended after {text:?}"),
+            length => text.push_str(&String::from_utf8_lossy(&buffer[..length])),
         }
     }
     text
