@@ -107,7 +107,10 @@ struct KeptThreshold {
 impl KeptThreshold {
     fn register(self) -> Result<(), SandboxError> {
         let line = format!("{} {} {}", self.events.as_raw_fd(), self.usage.as_raw_fd(), self.bytes);
-        sys::write_at_start(&self.registry, &line).step("register memory threshold")
+        sys::write_at_start(&self.registry, &line).step("register memory threshold")?;
+        // The program may have passed it before: have the spawner look once.
+        let events = File::from(self.events);
+        (&events).write_all(&1_u64.to_ne_bytes()).step("announce memory threshold")
     }
 }
 

@@ -191,7 +191,7 @@ except RuntimeError: print('no thread')
     let mut spec = python("forks", program);
     spec.pids_max = 20;
     assert_eq!(host.run(spec).await.0, "EAGAIN 19\nno thread\n");
-    let mut spec = shell("bomb", "bomb() { bomb | bomb & }; bomb 2>/dev/null; read x; sleep 1000");
+    let mut spec = shell("bomb", "bomb() { bomb | bomb & }; bomb 2>/dev/null & exec sleep 1000");
     spec.pids_max = 50;
     let sandbox = host.create(spec).await;
     let (output, _) = host.shell("echo unharmed").await;
