@@ -31,6 +31,8 @@ SERVICES = {service: SESSION.get_service_model(service) for service in IMPLEMENT
 def sample(shape, depth=0):
     """A value that satisfies a shape."""
     kind = shape.type_name
+    if shape.name == "policyDescriptorType":
+        return {"arn": "arn:aws:iam::aws:policy/root-task/IAMAuditRootUserCredentials"}
     if kind == "structure":
         return {name: sample(shape.members[name], depth + 1) for name in shape.required_members}
     if kind == "list":
@@ -62,8 +64,7 @@ def _text(shape):
         "arn:aws:lambda:us-east-1:000000000000:layer:l:1", "arn:aws:iam::000000000000:role/x",
         "arn:aws:lambda:us-east-1:000000000000:capacity-provider:x", "lambda:InvokeFunction",
         "arn:aws:lambda:us-east-1:000000000000:function:f:1/durable-execution/n/00000000-0000-4000-8000-000000000000",
-        "arn:aws:s3:::x", "lambda:GetLayerVersion", "*", "123456789012", "sg-12345678", "subnet-12345678",
-        "arn:aws:iam::aws:policy/root-task/x", "00000000-0000-4000-8000-000000000000", "/x", "$LATEST", "lambda.amazonaws.com",
+        "arn:aws:s3:::x", "lambda:GetLayerVersion", "*", "123456789012", "sg-12345678", "subnet-12345678", "00000000-0000-4000-8000-000000000000", "/x", "$LATEST", "lambda.amazonaws.com",
     ]  # fmt: skip
     pattern = shape.metadata.get("pattern")
     low, high = shape.metadata.get("min", 0), shape.metadata.get("max", 1 << 20)

@@ -69,7 +69,11 @@ def test_acknowledged_writes_survive_a_kill(own_server, seed):
     threads = [threading.Thread(target=write, args=(worker,)) for worker in range(6)]
     for thread in threads:
         thread.start()
-    time.sleep(1.5 + chance.random())
+    deadline = time.monotonic() + 120
+    while len(acknowledged) < 30:
+        assert time.monotonic() < deadline and all(thread.is_alive() for thread in threads)
+        time.sleep(0.01)
+    time.sleep(chance.random() / 2)
     stop.set()  # what fails from here on fails because of the kill
     server.kill()
     for thread in threads:
@@ -83,7 +87,7 @@ def test_acknowledged_writes_survive_a_kill(own_server, seed):
         for page in client.get_paginator("list_functions").paginate()
         for function in page["Functions"]
     }
-    assert len(acknowledged) > 10
+    assert len(acknowledged) >= 30
     for name, state in acknowledged.items():
         if name in deleted:
             assert name not in there

@@ -103,9 +103,11 @@ def test_out_of_memory(create):
     answer = function.invoke({"action": "memory"}, LogType="Tail")
     assert answer.error == "Unhandled"
     assert answer.json() == {
-        "errorType": "Runtime.OutOfMemory",
+        "errorType": "Runtime.ExitError",
         "errorMessage": "RequestId: %s Error: Runtime exited with error: signal: killed" % answer.request_id,
     }
+    # only the log says what it was
+    assert "signal: killed\nRuntime.OutOfMemory\n" in answer.tail
     line = report(answer.tail)
     assert "Error Type: Runtime.OutOfMemory" in line
     assert 100 <= int(re.search(r"Max Memory Used: (\d+) MB", line)[1]) <= 129

@@ -394,7 +394,8 @@ def test_memory_bomb_hurts_itself_only(create, inside):
     thread.start()
     try:
         for _ in range(3):
-            assert bomb.fault({"action": "memory", "mb": 400})["errorType"] == "Runtime.OutOfMemory"
+            answer = bomb.invoke({"action": "memory", "mb": 400}, LogType="Tail")
+            assert answer.error and "Error Type: Runtime.OutOfMemory" in answer.tail, answer
     finally:
         stop.set()
         thread.join()

@@ -15,6 +15,9 @@ from harness.paths import HELLO_PYTHON, HELLO_RUST
 
 PYTHONS = functions.pythons()
 
+# said of python3.8 and 3.9
+pytestmark = pytest.mark.allow_log("AWS no longer offers this runtime")
+
 
 @pytest.mark.parametrize("runtime", PYTHONS)
 def test_python(create, runtime):
