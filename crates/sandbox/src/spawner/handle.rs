@@ -4,12 +4,14 @@
 //! it at the end. The kernel ties a child's life to the thread that made it, so that thread lives as long as
 //! the handle. Another thread for each spawner process reads its answers.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -167,6 +169,17 @@ struct Connection {
     generation: u64,
     socket: OwnedFd,
     child: Child,
+    reader: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Collects the process, which is about to end, and then the last of what it said.
+    fn finish(mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait();
+        // The reader may have panicked; what it knew is lost with the process anyway.
+        let _ = self.reader.join();
+        status
+    }
 }
 
 struct Manager {
@@ -234,11 +247,11 @@ impl Manager {
             commands: self.commands.clone(),
             generation,
         };
-        std::thread::Builder::new()
+        let reader = std::thread::Builder::new()
             .name("sandbox-reader".to_owned())
             .spawn(move || reader.run())
             .step("start thread")?;
-        self.connection = Some(Connection { generation, socket: ours, child });
+        self.connection = Some(Connection { generation, socket: ours, child, reader });
         self.state.alive.send_replace(true);
         Ok(())
     }
@@ -302,7 +315,7 @@ impl Manager {
         self.state.lose(generation);
         // If it lives it has gone astray (it closed or garbled the socket).
         let _ = connection.child.kill();
-        let status = connection.child.wait().map_or_else(|error| error.to_string(), |end| end.to_string());
+        let status = connection.finish().map_or_else(|error| error.to_string(), |end| end.to_string());
         tracing::error!(%status, "sandbox spawner was lost, all sandboxes are dead");
         self.clear();
     }
@@ -325,14 +338,15 @@ impl Manager {
 
     fn shut_down(&mut self, request: Request) {
         self.shut_down = true;
-        let Some(mut connection) = self.connection.take() else { return };
+        let Some(connection) = self.connection.take() else { return };
+        let generation = connection.generation;
         if protocol::send(connection.socket.as_fd(), &request, &[]).is_err() {
             // It has ended by itself.
             tracing::warn!("sandbox spawner was lost before the shutdown");
         }
-        let ended = connection.child.wait().is_ok_and(|status| status.success());
+        let ended = connection.finish().is_ok_and(|status| status.success());
         self.state.alive.send_replace(false);
-        self.state.lose(connection.generation);
+        self.state.lose(generation);
         if ended {
             self.state.cleared();
         } else {
@@ -342,11 +356,12 @@ impl Manager {
 
     /// Nobody needs the spawner any more.
     fn close(&mut self) {
-        if let Some(mut connection) = self.connection.take() {
+        if let Some(connection) = self.connection.take() {
+            let generation = connection.generation;
             let _ = socket::shut(connection.socket.as_fd());
-            let _ = connection.child.wait();
+            let _ = connection.finish();
             self.state.alive.send_replace(false);
-            self.state.lose(connection.generation);
+            self.state.lose(generation);
         }
     }
 }
