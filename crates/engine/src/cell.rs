@@ -28,7 +28,8 @@ struct State {
     frozen: bool,
     /// When it was last let go.
     released: Instant,
-    charge: Charge<Pool>,
+    /// Given back when the environment is closed, whoever may still hold this for a moment.
+    charge: Option<Charge<Pool>>,
     closed: bool,
 }
 
@@ -64,7 +65,7 @@ impl Cell {
                 busy: true,
                 frozen: false,
                 released: Instant::now(),
-                charge,
+                charge: Some(charge),
                 closed: false,
             }),
             queued: AtomicBool::new(false),
@@ -93,10 +94,11 @@ impl Cell {
         }
     }
 
-    /// Kills the sandbox; no other is put in.
+    /// Kills the sandbox and gives its room back; no other is put in.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
+        state.charge = None;
         if let Some(sandbox) = &state.sandbox {
             sandbox.kill();
         }
@@ -109,7 +111,7 @@ impl Cell {
             return Waking::Dead;
         }
         if state.frozen {
-            if !state.charge.resize(self.nominal) {
+            if state.charge.as_mut().is_some_and(|charge| !charge.resize(self.nominal)) {
                 return Waking::NoRoom;
             }
             let thawed = state.sandbox.as_ref().map_or(Ok(()), |sandbox| sandbox.thaw());
@@ -147,7 +149,9 @@ impl Cell {
         sandbox.freeze()?;
         let held = sandbox.usage().memory_bytes.clamp(1, self.nominal);
         state.frozen = true;
-        state.charge.resize(held);
+        if let Some(charge) = &mut state.charge {
+            charge.resize(held);
+        }
         Ok(Freezing::Frozen)
     }
 
