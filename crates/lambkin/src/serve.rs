@@ -28,9 +28,9 @@ use crate::internal::Internal;
 pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     init_log(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(settings.time_scale));
-    let key = RootKey::open(&settings.data_dir, settings.account_id.as_deref())?;
-    // The lock comes before anything that a running server's folder must be spared.
+    // Takes the folder's lock, before anything that a running server must be spared.
     let store = lambkin_store::open(&settings.data_dir, &lambkin_store::Options::new(Arc::clone(&clock)))?;
+    let key = RootKey::open(&settings.data_dir, settings.account_id.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(&settings, clock, key, store));
     runtime.shutdown_timeout(Duration::from_secs(1));
