@@ -28,9 +28,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    counts = {kind: len(terminalreporter.getreports(kind)) for kind in ("passed", "failed", "error", "skipped")}
+    counts = {kind: len(terminalreporter.getreports(kind)) for kind in ("passed", "failed", "error", "skipped", "xfailed")}
     terminalreporter.write_line(
-        "end-to-end: %(passed)d passed, %(failed)d failed, %(error)d errors, %(skipped)d skipped" % counts
+        "end-to-end: %(passed)d passed, %(failed)d failed, %(error)d errors, %(skipped)d skipped, %(xfailed)d expected failures" % counts
     )
 
 

@@ -31,7 +31,7 @@ SERVICES = {service: SESSION.get_service_model(service) for service in IMPLEMENT
 def sample(shape, depth=0):
     """A value that satisfies a shape."""
     kind = shape.type_name
-    if shape.name == "policyDescriptorType":
+    if shape.name == "PolicyDescriptorType":
         return {"arn": "arn:aws:iam::aws:policy/root-task/IAMAuditRootUserCredentials"}
     if kind == "structure":
         return {name: sample(shape.members[name], depth + 1) for name in shape.required_members}

@@ -152,7 +152,7 @@ def test_awslambdaric_as_custom_runtime(create):
     files = {}
     for name in names:
         for path in [site / name] if (site / name).is_file() else sorted((site / name).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts and "tests" not in path.parts:
+            if path.is_file() and not {"__pycache__", "tests"} & set(path.relative_to(site).parts):
                 files[str(path.relative_to(site))] = path.read_bytes()
     interpreter = Path(sys.base_prefix) / "bin" / ("python%d.%d" % sys.version_info[:2])
     seen = subprocess.run([interpreter, "-c", "pass"], capture_output=True)
