@@ -390,8 +390,8 @@ def _parse(text):
         value, end = _scan(text, 0)
         if end == len(text):
             return value
-    except (StopIteration, ValueError):
-        pass
+    except Exception:
+        pass  # without `json` loaded some versions cannot even say what is wrong
     # white space around the value, or no JSON
     import json
 

@@ -321,7 +321,9 @@ def test_bad_context_json(start):
     runtime = start("def handler(event, context): return 1\n")
     document = json.loads(runtime.error(client="{no")[1].decode())
     assert document["errorType"] == "Runtime.LambdaContextUnmarshalError"
-    assert document["errorMessage"].startswith("Unable to parse Client Context JSON: ")
+    assert document["errorMessage"].startswith(
+        "Unable to parse Client Context JSON: Expecting property name enclosed in double quotes: "
+    )
     document = json.loads(runtime.error(b"{no json")[1].decode())
     assert document["errorType"] == "Runtime.UnmarshalError"
     assert runtime.result(client='{"custom": {"a": 1}}') == 1
