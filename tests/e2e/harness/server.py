@@ -1,5 +1,6 @@
 """A `lambkin serve` of a test, and clients for it."""
 
+import ctypes
 import gc
 import http.client
 import json
@@ -25,6 +26,15 @@ from .paths import LAMBKIN, VENV_BIN
 REGION = "us-east-1"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LEVEL = re.compile(r"^\S+\s+(TRACE|DEBUG|INFO|WARN|ERROR)\s")
+
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+def _end_with_the_tests():
+    """Runs in the new process: it is stopped if the tests are killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port():
@@ -73,8 +83,9 @@ class Server:
         assert self.process is None
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(), cwd=self.work
-            )
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(), cwd=self.work,
+                preexec_fn=_end_with_the_tests,
+            )  # fmt: skip
         deadline = time.monotonic() + 30
         while True:
             try:
