@@ -4,13 +4,14 @@ import base64
 import hashlib
 import io
 import re
+import shutil
 import urllib.request
 import zipfile
 
 import pytest
 from botocore.exceptions import ClientError
 
-from harness.functions import ROLE, UUID, python, zip_of
+from harness.functions import ROLE, UUID, Factory, python, zip_of
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 CODE = zip_of({"app.py": "def handler(event, context):\n    return event\n"})
@@ -321,16 +322,18 @@ def test_delete(create, client):
     assert function.result() == "again"
 
 
-def test_runtime_that_is_not_here(client, create, server):
-    from harness import functions
-
-    absent = [name for name in ("python3.14", "python3.8", "python3.9", "python3.12") if name not in functions.runtimes()]
-    if not absent:
-        pytest.skip("this host has every Python")
-    function = create(runtime=absent[0], wait=False, name="absent")
+def test_runtime_that_is_not_here(own_server):
+    own_server.variables = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYENV_ROOT": "/nonexistent"}
+    own_server.start()
+    client = own_server.client("lambda")
+    names = ["python3.8", "python3.10", "python3.14"]
+    absent = next(name for name in names if not shutil.which(name, path="/usr/bin:/usr/local/bin"))
+    create = Factory(own_server)
+    function = create(runtime=absent, wait=False, name="absent")
     with pytest.raises(Exception, match="Failed"):
         client.get_waiter("function_active_v2").wait(FunctionName="absent", WaiterConfig={"Delay": 1})
     configuration = client.get_function_configuration(FunctionName="absent")
     assert (configuration["State"], configuration["StateReasonCode"]) == ("Failed", "InvalidRuntime")
-    assert absent[0] in configuration["StateReason"]
+    assert absent in configuration["StateReason"]
     assert refused(function.invoke)[1] in (409, 502)
+    create.clean()

@@ -381,7 +381,8 @@ def test_nothing_is_kept_between_events(start):
         def handler(event, context):
             if event == "count":
                 gc.collect()
-                return sum(1 for o in gc.get_objects() if isinstance(o, dict) and "marker" in o)
+                # Python 3.14 shows its table of interned strings too
+                return sum(1 for o in gc.get_objects() if type(o) is dict and o.get("marker") == 1)
             return None
         """
     )

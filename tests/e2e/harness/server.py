@@ -56,6 +56,7 @@ class Server:
         self.log_path = self.work / "server.log"
         self.log_path.touch()
         self.port = free_port()
+        self.variables = {}  # of the server's environment, over those of the tests
         self.process = None
         self.baseline = None
         self.functions = set()
@@ -76,7 +77,7 @@ class Server:
 
     def environment(self):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBKIN"))}
-        environment.update(TMPDIR=str(self.temp_dir), NO_COLOR="1")
+        environment.update(TMPDIR=str(self.temp_dir), NO_COLOR="1", **self.variables)
         return environment
 
     def start(self):
