@@ -58,7 +58,16 @@ pub(crate) struct Layer {
     #[arg(long, env = "LAMBKIN_STOP_SECONDS", value_name = "SECONDS")]
     pub(crate) stop_seconds: Option<u64>,
 
-    /// Listen beyond loopback although there is no TLS yet: credentials and payloads travel in the clear
+    /// PEM file with the certificate chain of the listener, leaf first: all APIs are served by TLS then.
+    /// The file is read again when it changes, and on SIGHUP
+    #[arg(long, env = "LAMBKIN_TLS_CERT", value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of --tls-cert
+    #[arg(long, env = "LAMBKIN_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Listen beyond loopback without TLS, or with --dev: anyone on the network can read along, or call
     #[arg(long, env = "LAMBKIN_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true",
           value_name = "BOOL")]
     pub(crate) insecure_listen: Option<bool>,
@@ -88,6 +97,14 @@ pub(crate) struct Settings {
     pub(crate) memory_mb: Option<u64>,
     pub(crate) idle: Duration,
     pub(crate) stop: Duration,
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// PEM files of the listener.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TlsFiles {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Layer {
@@ -111,6 +128,8 @@ impl Layer {
             memory_mb: self.memory_mb.or(below.memory_mb),
             idle_seconds: self.idle_seconds.or(below.idle_seconds),
             stop_seconds: self.stop_seconds.or(below.stop_seconds),
+            tls_cert: self.tls_cert.or(below.tls_cert),
+            tls_key: self.tls_key.or(below.tls_key),
             insecure_listen: self.insecure_listen.or(below.insecure_listen),
         }
     }
@@ -130,11 +149,25 @@ impl Settings {
             None => flags,
         };
         let listen = layer.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 4566)));
-        ensure!(
-            listen.ip().is_loopback() || layer.insecure_listen == Some(true),
-            "listening on {listen} would send credentials and payloads in the clear: \
-             use a loopback address, or say --insecure-listen on a network you trust"
-        );
+        let tls = match (layer.tls_cert, layer.tls_key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => bail!("--tls-cert needs --tls-key"),
+            (None, Some(_)) => bail!("--tls-key needs --tls-cert"),
+        };
+        let dev = layer.dev.unwrap_or(false);
+        if !listen.ip().is_loopback() && layer.insecure_listen != Some(true) {
+            ensure!(
+                tls.is_some(),
+                "listening on {listen} would send credentials and payloads in the clear: give --tls-cert and \
+                 --tls-key, use a loopback address, or say --insecure-listen on a network you trust"
+            );
+            ensure!(
+                !dev,
+                "listening on {listen} with --dev would let anyone who reaches it in: leave --dev out, use a \
+                 loopback address, or say --insecure-listen on a network you trust"
+            );
+        }
         let time_scale = layer.time_scale.unwrap_or(1.0);
         ensure!(time_scale.is_finite() && time_scale > 0.0, "--time-scale must be a positive number");
         if let Some(account) = &layer.account_id {
@@ -155,7 +188,7 @@ impl Settings {
         Ok(Self {
             listen,
             data_dir: layer.data_dir.unwrap_or_else(default_data_dir),
-            dev: layer.dev.unwrap_or(false),
+            dev,
             region,
             account_id: layer.account_id,
             log_level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
@@ -164,6 +197,7 @@ impl Settings {
             memory_mb: layer.memory_mb,
             idle: Duration::from_secs(layer.idle_seconds.unwrap_or(600)),
             stop: Duration::from_secs(layer.stop_seconds.unwrap_or(30)),
+            tls,
         })
     }
 }
@@ -198,8 +232,17 @@ mod tests {
     fn listening_beyond_loopback_must_be_asked_for() {
         let flags = Layer { listen: Some("0.0.0.0:4566".parse().unwrap()), ..Layer::default() };
         assert!(Settings::resolve(flags.clone(), None).is_err());
-        let flags = Layer { insecure_listen: Some(true), ..flags };
-        assert!(Settings::resolve(flags, None).is_ok());
+        let insecure = Layer { insecure_listen: Some(true), ..flags.clone() };
+        assert!(Settings::resolve(insecure, None).is_ok());
+        let tls = Layer { tls_cert: Some("c".into()), tls_key: Some("k".into()), ..flags };
+        assert!(Settings::resolve(tls.clone(), None).unwrap().tls.is_some());
+        let dev = Layer { dev: Some(true), ..tls.clone() };
+        assert!(Settings::resolve(dev.clone(), None).is_err());
+        let insecure = Layer { insecure_listen: Some(true), ..dev };
+        assert!(Settings::resolve(insecure, None).is_ok());
+        let half = Layer { tls_key: None, ..tls };
+        let error = Settings::resolve(half, None).unwrap_err().to_string();
+        assert!(error.contains("--tls-key"), "{error}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use lambkin_sandbox::{Spawner, SpawnerConfig};
 use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService};
 use lambkin_services::logs::LogsService;
 use lambkin_services::sts::StsService;
-use lambkin_wire::{Front, FrontConfig, Limits, Mode, ServeOptions};
+use lambkin_wire::{Front, FrontConfig, Limits, Mode, ServeOptions, Tls};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -46,6 +46,9 @@ async fn serve(
     // From here on a signal is noted, also while starting.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let tls =
+        settings.tls.as_ref().map(|files| Tls::load(&files.cert, &files.key)).transpose()?.map(Arc::new);
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
@@ -83,13 +86,24 @@ async fn serve(
     }));
 
     announce(settings, address);
+    let certificate = tls.clone();
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        let mut follow = tokio::task::JoinSet::new();
+        if let Some(tls) = &certificate {
+            follow.spawn(Arc::clone(tls).follow(CERTIFICATE_LOOK));
+        }
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break tracing::info!("SIGTERM: stopping"),
+                _ = interrupt.recv() => break tracing::info!("SIGINT: stopping"),
+                _ = hangup.recv() => match certificate.clone() {
+                    Some(tls) => drop(tokio::task::spawn_blocking(move || tls.reload())),
+                    None => tracing::info!("SIGHUP: nothing to read again without TLS"),
+                },
+            }
         }
     };
-    let options = ServeOptions { grace: settings.stop, ..ServeOptions::default() };
+    let options = ServeOptions { grace: settings.stop, tls, ..ServeOptions::default() };
     lambkin_wire::serve(listener, front, options, stop).await;
 
     // Requests are over; what a caller that hung up left running ends now.
@@ -100,10 +114,14 @@ async fn serve(
     Ok(())
 }
 
+/// How often the certificate's files are looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
+
 fn announce(settings: &Settings, address: SocketAddr) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         %address,
+        tls = settings.tls.is_some(),
         data_dir = %settings.data_dir.display(),
         "lambkin serves"
     );

@@ -1,10 +1,10 @@
 //! The front: one request from its head to its response, for all services.
 
+mod endpoint;
 mod refuse;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,8 @@ use lambkin_model::validate::validate;
 use lambkin_model::{AwsError, Caller, Input, Output, RequestContext, ServiceHandler};
 use tracing::Instrument as _;
 
+use self::endpoint::Endpoints;
+pub use self::endpoint::Scheme;
 use self::refuse::Refusal;
 use crate::limits::Limits;
 use crate::route::{Entry, Found, Labels, Router};
@@ -81,7 +83,7 @@ pub struct Front {
     internal: Option<Arc<dyn InternalRoutes>>,
     limits: Limits,
     anonymous: Arc<Caller>,
-    endpoints: RwLock<HashMap<Box<str>, Arc<str>>>,
+    endpoints: Endpoints,
 }
 
 impl std::fmt::Debug for Front {
@@ -92,8 +94,6 @@ impl std::fmt::Debug for Front {
 
 /// Account of whoever is not known in [`Mode::Dev`].
 const DEV_ACCOUNT: &str = "000000000000";
-/// Most endpoints remembered; a client can put anything into `Host`.
-const MAX_ENDPOINTS: usize = 64;
 
 impl Front {
     /// Builds the route tables.
@@ -113,13 +113,13 @@ impl Front {
                 user_id: String::new(),
                 access_key_id: String::new(),
             }),
-            endpoints: RwLock::default(),
+            endpoints: Endpoints::default(),
         }
     }
 
-    /// Answers one request. Needs a tokio runtime: the handler runs on a task of its own, so that it ends
+    /// Answers one request that came by `scheme`. Needs a tokio runtime: the handler runs on a task of its own, so that it ends
     /// even if this future is dropped because the client hung up.
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub async fn handle<B>(&self, request: Request<B>, scheme: Scheme) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Send,
@@ -138,7 +138,7 @@ impl Front {
         }
         let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
         let request_id: &str = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
-        match self.process(&parts, &mut body, request_id).await {
+        match self.process(&parts, &mut body, scheme, request_id).await {
             Ok(response) => response,
             Err(refusal) => {
                 // What the refusal left unread.
@@ -160,6 +160,7 @@ impl Front {
         &self,
         parts: &Parts,
         body: &mut B,
+        scheme: Scheme,
         request_id: &str,
     ) -> Result<Response<Full<Bytes>>, Refusal>
     where
@@ -236,7 +237,9 @@ impl Front {
             }
             Found::InBody => return Err(refuse(refuse::unknown_operation(protocol, parts, "", None))),
         };
-        self.call(parts, entry, protocol, operation, labels, caller, request_id).await.map_err(refuse)
+        let endpoint = self.endpoints.of(scheme, parts);
+        let call = self.call(parts, entry, protocol, operation, labels, caller, endpoint, request_id);
+        call.await.map_err(refuse)
     }
 
     /// Decodes, validates, calls and encodes.
@@ -249,6 +252,7 @@ impl Front {
         operation: &'static Operation,
         labels: Labels<'_>,
         (caller, region, body): (Arc<Caller>, Arc<str>, Bytes),
+        endpoint: Arc<str>,
         request_id: &str,
     ) -> Result<Response<Full<Bytes>>, AwsError> {
         let request = codec::Request { parts, labels, body };
@@ -260,7 +264,7 @@ impl Front {
             request_id: request_id.to_owned(),
             region,
             caller,
-            endpoint: self.endpoint(parts),
+            endpoint,
             trace_id: parts
                 .headers
                 .get("x-amzn-trace-id")
@@ -309,22 +313,6 @@ impl Front {
             _ => dev(scope.map_or("test", |scope| scope.access_key)),
         };
         (caller, region)
-    }
-
-    /// Scheme and authority that the client used.
-    fn endpoint(&self, parts: &Parts) -> Arc<str> {
-        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
-        let host = host.unwrap_or("localhost");
-        let known = self.endpoints.read().unwrap_or_else(PoisonError::into_inner).get(host).cloned();
-        known.unwrap_or_else(|| {
-            let endpoint: Arc<str> = format!("http://{host}").into();
-            let mut endpoints = self.endpoints.write().unwrap_or_else(PoisonError::into_inner);
-            if endpoints.len() < MAX_ENDPOINTS {
-                endpoints.insert(host.into(), Arc::clone(&endpoint));
-            }
-            endpoint
-        })
     }
 }
 

@@ -15,13 +15,15 @@ pub mod front;
 pub mod limits;
 pub mod serve;
 pub mod sigv4;
+pub mod tls;
 
 mod body;
 mod codec;
 mod route;
 mod uri;
 
-pub use front::{Front, FrontConfig, InternalRoutes, Mode, Now};
+pub use front::{Front, FrontConfig, InternalRoutes, Mode, Now, Scheme};
 pub use limits::Limits;
 pub use serve::{ServeOptions, serve, serve_connection};
 pub use sigv4::{Authenticator, Lookup, Secret};
+pub use tls::{Tls, TlsError};

@@ -12,12 +12,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::front::Front;
+use crate::front::{Front, Scheme};
+use crate::tls::Tls;
 
 /// How connections are served.
 #[derive(Debug, Clone)]
@@ -35,6 +36,12 @@ pub struct ServeOptions {
     pub max_streams: u32,
     /// Time that requests in work have to finish after shutdown began.
     pub grace: Duration,
+    /// Certificate of a listener that speaks TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// Time a new connection has to complete its TLS handshake, with the wait for others that shake hands.
+    pub handshake_timeout: Duration,
+    /// Most TLS handshakes at once.
+    pub max_handshakes: usize,
 }
 
 impl Default for ServeOptions {
@@ -46,6 +53,9 @@ impl Default for ServeOptions {
             max_head: 64 << 10,
             max_streams: 256,
             grace: Duration::from_secs(30),
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
+            max_handshakes: 1024,
         }
     }
 }
@@ -60,6 +70,7 @@ pub async fn serve(
 ) {
     let mut shutdown = pin!(shutdown);
     let places = Arc::new(Semaphore::new(options.max_connections));
+    let handshakes = Arc::new(Semaphore::new(options.max_handshakes));
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
     loop {
@@ -76,8 +87,12 @@ pub async fn serve(
             Ok((stream, place)) => {
                 let front = Arc::clone(&front);
                 let (options, closed) = (options.clone(), closed.clone());
+                let handshakes = Arc::clone(&handshakes);
                 connections.spawn(async move {
-                    serve_connection(stream, front, &options, closed).await;
+                    match &options.tls {
+                        None => serve_connection(stream, front, Scheme::Http, &options, closed).await,
+                        Some(tls) => serve_tls(stream, tls, &handshakes, front, &options, closed).await,
+                    }
                     drop(place);
                 });
             }
@@ -107,7 +122,7 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     if let Err(error) = stream.set_nodelay(true) {
@@ -130,11 +145,58 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Serves one connection (HTTP/1.1, or HTTP/2 with prior knowledge) to its end. `closing` turning true
-/// asks it to finish what is in work and close.
+/// Shakes hands and serves the connection.
+async fn serve_tls(
+    mut stream: TcpStream,
+    tls: &Tls,
+    handshakes: &Semaphore,
+    front: Arc<Front>,
+    options: &ServeOptions,
+    mut closing: watch::Receiver<bool>,
+) {
+    let handshake = async {
+        let _permit = handshakes.acquire().await.map_err(io::Error::other)?;
+        let mut first = [0];
+        match stream.peek(&mut first).await? {
+            0 => Ok(None),
+            _ if first == [HANDSHAKE_RECORD] => tls.acceptor().accept(stream).await.map(Some),
+            _ => refuse_plain(&mut stream).await.map(|()| None),
+        }
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(options.handshake_timeout, handshake) => shaken,
+        () = closed(&mut closing) => return,
+    };
+    match shaken {
+        Ok(Ok(Some(stream))) => serve_connection(stream, front, Scheme::Https, options, closing).await,
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+}
+
+/// Type of the record that begins a TLS handshake; no HTTP request begins with it.
+const HANDSHAKE_RECORD: u8 = 0x16;
+const PLAIN_REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+Connection: close\r\n\r\nthis port speaks TLS; use https\n";
+/// How much of a request in the clear is read, and thrown away, so that its sender sees the answer instead
+/// of a reset connection.
+const PLAIN_DRAIN: u64 = 256 << 10;
+
+/// Answers a client that does not speak TLS.
+async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(PLAIN_REFUSAL.as_bytes()).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(PLAIN_DRAIN), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// Serves one connection (HTTP/1.1, or HTTP/2 with prior knowledge) to its end. `scheme` is how the client
+/// reached it; `closing` turning true asks it to finish what is in work and close.
 pub async fn serve_connection<I>(
     io: I,
     front: Arc<Front>,
+    scheme: Scheme,
     options: &ServeOptions,
     mut closing: watch::Receiver<bool>,
 ) where
@@ -147,7 +209,7 @@ pub async fn serve_connection<I>(
             let front = Arc::clone(&front);
             let running = activity.begin();
             async move {
-                let response = front.handle(request).await;
+                let response = front.handle(request, scheme).await;
                 drop(running);
                 Ok::<_, Infallible>(response)
             }

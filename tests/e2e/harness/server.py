@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -49,6 +50,8 @@ class Server:
     def __init__(self, dev=False, args=()):
         self.dev = dev
         self.args = list(args)
+        # the CA's certificate of a server that speaks TLS
+        self.ca = None
         self.work = Path(tempfile.mkdtemp(prefix="lambkin-e2e-"))
         self.data_dir = self.work / "data"
         self.temp_dir = self.work / "tmp"
@@ -69,7 +72,7 @@ class Server:
 
     @property
     def endpoint(self):
-        return "http://127.0.0.1:%d" % self.port
+        return "%s://127.0.0.1:%d" % ("https" if self.ca else "http", self.port)
 
     def command(self):
         command = [str(LAMBKIN), "serve", "--listen", "127.0.0.1:%d" % self.port, "--data-dir", str(self.data_dir)]
@@ -189,6 +192,7 @@ class Server:
         client = self.session(region, credentials).client(
             service,
             endpoint_url=self.endpoint,
+            verify=str(self.ca) if self.ca else None,
             config=Config(
                 retries={"total_max_attempts": 1}, parameter_validation=False, inject_host_prefix=False, **config
             ),
@@ -243,8 +247,14 @@ class Server:
             headers = dict(request.headers.items())
         return self.send(method, path, headers, body)
 
+    def connection(self):
+        if self.ca:
+            context = ssl.create_default_context(cafile=self.ca)
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=120, context=context)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+
     def send(self, method, path, headers, body=b""):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection = self.connection()
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
             for name, value in headers.items():

@@ -135,7 +135,7 @@ where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Send,
 {
-    let (parts, body) = front.handle(request).await.into_parts();
+    let (parts, body) = front.handle(request, Scheme::Http).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let id = parts.headers.get("x-amzn-requestid").map(|id| id.to_str().unwrap().to_owned());
     if let Some(id) = id {
@@ -346,7 +346,7 @@ async fn a_call_outlives_its_client() {
     let Setup { front, go, mut done } = setup(Mode::Dev);
     let client = Arc::clone(&front);
     let call = tokio::spawn(async move {
-        client.handle(plain("GET", "/2015-03-31/functions/slow", &[], "")).await;
+        client.handle(plain("GET", "/2015-03-31/functions/slow", &[], ""), Scheme::Http).await;
     });
     assert_eq!(done.recv().await.unwrap(), "started");
     call.abort();
