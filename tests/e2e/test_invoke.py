@@ -150,9 +150,11 @@ def test_environment_variables(probe):
     assert not [name for name in env if "LAMBKIN" in name]
 
 
-def test_no_credentials_without_a_role_behind_them(probe):
-    """Functions reach no AWS API yet, and get no made-up keys of a role either. README names the gap."""
-    assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} & set(probe.result({"action": "env"}))
+def test_credentials_of_the_role(server, probe):
+    """test_identity.py has what they are good for."""
+    env = probe.result({"action": "env"})
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} <= set(env)
+    assert env["AWS_ENDPOINT_URL"] == server.endpoint
 
 
 @pytest.mark.parametrize("size", [0, 1000, 100_000, LIMIT - 2])

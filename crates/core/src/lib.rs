@@ -5,6 +5,7 @@
 
 pub mod blobs;
 pub mod clock;
+pub mod credentials;
 pub mod function;
 pub mod ids;
 pub mod invoke;

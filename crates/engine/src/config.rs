@@ -2,7 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use lambkin_core::credentials::RoleCredentials;
+
+use crate::endpoint::EndpointAcceptor;
 
 /// Settings of an [`crate::Engine`].
 #[derive(Debug, Clone)]
@@ -24,6 +29,13 @@ pub struct EngineConfig {
     pub queue_wait: Duration,
     /// How long an environment stays unfrozen after an invocation.
     pub freeze_after: Duration,
+    /// Age from which an environment takes no further invocation, by the engine's clock. Less than the
+    /// credentials of its role are valid for, by the longest invocation at least.
+    pub environment_lifetime: Duration,
+    /// Serves the server's own APIs to functions; without it they find none.
+    pub endpoint: Option<Arc<dyn EndpointAcceptor>>,
+    /// Gives environments the credentials of their function's role; without it they get none.
+    pub credentials: Option<Arc<dyn RoleCredentials>>,
 }
 
 impl EngineConfig {
@@ -39,6 +51,9 @@ impl EngineConfig {
             init_timeout: Duration::from_secs(10),
             queue_wait: Duration::from_secs(10),
             freeze_after: Duration::from_millis(5),
+            environment_lifetime: Duration::from_secs(8 * 60 * 60),
+            endpoint: None,
+            credentials: None,
         }
     }
 

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::cell::Cell;
 use crate::config::EngineConfig;
 use crate::detached::Detached;
+use crate::environment::Environment;
 use crate::freezer::Freezer;
 use crate::host::Host;
 use crate::invoke::Verdict;
@@ -173,8 +174,8 @@ impl Engine {
         }
     }
 
-    /// Ends environments that have been idle for longer than the idle timeout by the engine's clock. The
-    /// engine does so by itself every second.
+    /// Ends environments that are idle and have been so for the idle timeout, or are as old as environments
+    /// get, by the engine's clock. The engine does so by itself every second.
     pub fn reap_idle(&self) {
         self.inner.reap_idle();
     }
@@ -328,14 +329,22 @@ impl Inner {
     }
 
     fn reap_idle(&self) {
-        let Some(limit) = self.clock.now().checked_sub(self.config.idle_timeout) else { return };
+        let now = self.clock.now();
+        let idle = now.checked_sub(self.config.idle_timeout);
+        let born = now.checked_sub(self.config.environment_lifetime);
+        let is_over = |environment: &Environment| {
+            idle.is_some_and(|limit| environment.idle_since <= limit)
+                || born.is_some_and(|limit| environment.born <= limit)
+        };
         for pool in self.registry.pools() {
-            for environment in pool.take_older(limit) {
+            for environment in pool.take_idle_if(is_over) {
                 environment.close(self);
                 self.counters.reaped.add();
             }
         }
-        self.registry.forget(limit);
+        if let Some(limit) = idle {
+            self.registry.forget(limit);
+        }
     }
 
     async fn wait_for_none(&self, count: &AtomicUsize) {

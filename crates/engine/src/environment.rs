@@ -17,11 +17,12 @@ use lambkin_runtime::{
 use lambkin_sandbox::{ExitStatus, Sandbox};
 
 use crate::cell::Cell;
+use crate::endpoint::{Endpoint, Origin};
 use crate::engine::Inner;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plan::Plan;
-use crate::variables::RUNTIME_API_PORT;
+use crate::variables::{Own, RUNTIME_API_PORT};
 
 /// How long to wait for what a program sent before it ended. Mostly its connections end at once; a child of
 /// it may hold them.
@@ -45,6 +46,8 @@ pub(crate) struct Environment {
     pub(crate) live: Option<Live>,
     /// Length of INIT, until the first invocation reports it.
     pub(crate) init_duration: Option<Duration>,
+    /// When its sandbox was made, by the engine's clock: the start of its life.
+    pub(crate) born: Duration,
     /// When it was last let go, by the engine's clock.
     pub(crate) idle_since: Duration,
     /// Most memory used, in bytes, and when it was looked up.
@@ -60,6 +63,8 @@ pub(crate) struct Live {
     pub(crate) session: Session,
     pub(crate) output: Output,
     pub(crate) exit: Exit,
+    /// Serves the server's APIs inside.
+    _endpoint: Option<Endpoint>,
     /// Spawner processes that had been lost when it was made.
     losses: u64,
 }
@@ -120,6 +125,7 @@ impl Environment {
             },
             live: None,
             init_duration: None,
+            born: inner.clock.now(),
             idle_since: inner.clock.now(),
             peak: None,
             instance: instance.simple().to_string(),
@@ -142,7 +148,7 @@ impl Environment {
             },
         );
         let begun = Instant::now();
-        let ended = self.initialise(inner, inner.config.init_timeout).await;
+        let ended = self.initialise(inner, spec, inner.config.init_timeout).await;
         let outcome = match ended {
             Ok(duration) => {
                 self.init_duration = Some(duration);
@@ -162,9 +168,10 @@ impl Environment {
     pub(crate) async fn initialise(
         &mut self,
         inner: &Inner,
+        spec: &FunctionSpec,
         limit: Duration,
     ) -> Result<Duration, InitFailure> {
-        let ended = self.try_initialise(inner, limit).await;
+        let ended = self.try_initialise(inner, spec, limit).await;
         if ended.is_err() {
             inner.counters.init_failures.add();
             self.end_sandbox(inner);
@@ -172,7 +179,12 @@ impl Environment {
         ended
     }
 
-    async fn try_initialise(&mut self, inner: &Inner, limit: Duration) -> Result<Duration, InitFailure> {
+    async fn try_initialise(
+        &mut self,
+        inner: &Inner,
+        spec: &FunctionSpec,
+        limit: Duration,
+    ) -> Result<Duration, InitFailure> {
         let lost = |error: String| {
             inner.counters.sandbox_failures.add();
             InitFailure::Sandbox(error)
@@ -180,17 +192,26 @@ impl Environment {
         self.sandboxes += 1;
         let id = format!("{}-{}", self.instance, self.sandboxes);
         let plan = Arc::clone(&self.plan);
-        let wanted = plan.sandbox(id, &self.key.stream).map_err(Failure::entrypoint)?;
+        self.born = inner.clock.now();
+        let credentials = inner.config.credentials.as_ref().map(|source| source.for_function(spec));
+        let credentials = credentials
+            .transpose()
+            .map_err(|error| lost(format!("cannot make credentials of a role: {error}")))?;
+        let own = Own { log_stream: &self.key.stream, credentials: credentials.as_ref() };
+        let wanted = plan.sandbox(id, &own).map_err(Failure::entrypoint)?;
         let made = inner.spawner.create(wanted).await;
         let mut sandbox = made.map_err(|error| lost(format!("cannot make a sandbox: {error}")))?;
         let losses = inner.spawner.restarts();
+        let endpoint = self
+            .serve_apis(inner, spec, &mut sandbox)
+            .map_err(|error| lost(format!("cannot serve a sandbox: {error}")))?;
         let ways = Ways::take(&mut sandbox);
         let sandbox = Arc::new(sandbox);
         if !self.cell.attach(&sandbox) {
             return Err(InitFailure::Sandbox("shutting down".to_owned()));
         }
         let begun = Instant::now();
-        let live = Live::new(&sandbox, ways, losses)
+        let live = Live::new(&sandbox, ways, endpoint, losses)
             .map_err(|error| lost(format!("cannot reach a sandbox: {error}")))?;
         let Live { session, output, exit, .. } = self.live.insert(live);
         let end = session.process_end();
@@ -224,6 +245,24 @@ impl Environment {
             self.log.platform(format!("{}: {fault}\n", plan.program), inner.clock.now_ms());
         }
         Err(Failure::exited(exited, &plan).into())
+    }
+
+    /// Starts to serve the server's APIs inside a sandbox.
+    fn serve_apis(
+        &self,
+        inner: &Inner,
+        spec: &FunctionSpec,
+        sandbox: &mut Sandbox,
+    ) -> io::Result<Option<Endpoint>> {
+        let Some(acceptor) = &inner.config.endpoint else { return Ok(None) };
+        let Some(listener) = sandbox.take_listener(acceptor.port()) else { return Ok(None) };
+        let origin = Origin { function_arn: spec.arn(), environment: self.instance.clone() };
+        Endpoint::start(&**acceptor, listener, origin).map(Some)
+    }
+
+    /// Whether it is too old to take another event.
+    pub(crate) fn is_worn(&self, inner: &Inner) -> bool {
+        inner.clock.now() >= self.born.saturating_add(inner.config.environment_lifetime)
     }
 
     /// Logs how INIT failed.
@@ -309,7 +348,7 @@ impl Ways {
 }
 
 impl Live {
-    fn new(sandbox: &Arc<Sandbox>, ways: Ways, losses: u64) -> io::Result<Self> {
+    fn new(sandbox: &Arc<Sandbox>, ways: Ways, endpoint: Option<Endpoint>, losses: u64) -> io::Result<Self> {
         let session = match (ways.channel, ways.listener) {
             (Some(channel), _) => Session::channel(channel)?,
             (None, Some(listener)) => Session::http(listener)?,
@@ -318,7 +357,7 @@ impl Live {
         let output = Output::new(ways.output, ways.telemetry)?;
         let waited_for = Arc::clone(sandbox);
         let exit = Exit::Awaited(Box::pin(async move { waited_for.wait().await }));
-        Ok(Self { session, output, exit, losses })
+        Ok(Self { session, output, exit, _endpoint: endpoint, losses })
     }
 
     /// Whether the sandbox has ended because its spawner has.

@@ -48,7 +48,7 @@ impl Environment {
         }
         let start = PlatformEvent::Start { request_id: &invocation.request_id, version: &spec.version };
         if self.live.is_none() {
-            match self.initialise(inner, spec.timeout).await {
+            match self.initialise(inner, spec, spec.timeout).await {
                 Ok(_) => {}
                 Err(InitFailure::Sandbox(reason)) => return Verdict::Lost(reason),
                 Err(InitFailure::Failure(failure)) => {

@@ -9,12 +9,14 @@
 //! |---|---|
 //! | `runtimes`, `layout`, `variables`, `plan` | what a sandbox for a function looks like |
 //! | `environment`, `output`, `invoke`, `failure` | one environment: INIT, events, logs, how it fails |
+//! | `endpoint` | the server's own APIs inside sandboxes |
 //! | `registry`, `pool`, `schedule`, `host` | which environment an invocation gets, and room on the host |
 //! | `cell`, `freezer` | freezing of idle environments |
 
 mod cell;
 mod config;
 mod detached;
+mod endpoint;
 mod engine;
 mod environment;
 mod failure;
@@ -35,6 +37,7 @@ mod trace;
 mod variables;
 
 pub use config::EngineConfig;
+pub use endpoint::{EndpointAcceptor, Origin};
 pub use engine::{Engine, EngineError};
 pub use runtimes::survey;
 pub use stats::EngineStats;

@@ -9,7 +9,7 @@ use lambkin_sandbox::{BindMount, SandboxSpec};
 
 use crate::layout::{Layout, bind};
 use crate::runtimes::{Interpreter, Runtime, RuntimeKind};
-use crate::variables::{RUNTIME_API_PORT, variables};
+use crate::variables::{Own, RUNTIME_API_PORT, variables};
 
 /// Most processes and threads of an environment (AWS quota).
 const PIDS_MAX: u32 = 1024;
@@ -47,7 +47,14 @@ enum Transport {
 }
 
 impl Plan {
-    pub(crate) fn new(spec: &FunctionSpec, runtime: Arc<Runtime>, layout: &Layout, cpus: u32) -> Self {
+    /// `endpoint` is the port of the server's APIs inside.
+    pub(crate) fn new(
+        spec: &FunctionSpec,
+        runtime: Arc<Runtime>,
+        layout: &Layout,
+        cpus: u32,
+        endpoint: Option<u16>,
+    ) -> Self {
         let mut binds = layout.binds.clone();
         let mut overlays = Vec::new();
         let local = bind(&layout.empty, "/usr/local");
@@ -66,7 +73,7 @@ impl Plan {
         if !spec.layers.is_empty() {
             overlays.push(("/opt".to_owned(), spec.layers.clone()));
         }
-        let environment = variables(spec, &runtime);
+        let environment = variables(spec, &runtime, endpoint);
         let wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER").filter(|path| !path.is_empty());
         let wrapped = transport == Transport::Channel && wrapper.is_some();
         let command = command.map(|mut command| {
@@ -89,10 +96,11 @@ impl Plan {
             pids_max: PIDS_MAX,
             open_files_max: OPEN_FILES_MAX,
             cpu_quota_us: None,
-            listen_ports: match transport {
-                Transport::Channel => Vec::new(),
-                Transport::Http => vec![RUNTIME_API_PORT],
-            },
+            listen_ports: (transport == Transport::Http)
+                .then_some(RUNTIME_API_PORT)
+                .into_iter()
+                .chain(endpoint)
+                .collect(),
             channel: transport == Transport::Channel,
         });
         let program = template.as_ref().ok().and_then(|template| template.command.first()).cloned();
@@ -101,10 +109,10 @@ impl Plan {
     }
 
     /// The sandbox of one environment, or why there is nothing to run.
-    pub(crate) fn sandbox(&self, id: String, log_stream: &str) -> Result<SandboxSpec, String> {
+    pub(crate) fn sandbox(&self, id: String, own: &Own<'_>) -> Result<SandboxSpec, String> {
         let mut spec = self.template.clone()?;
         spec.id = id;
-        spec.environment.push(("AWS_LAMBDA_LOG_STREAM_NAME".to_owned(), log_stream.to_owned()));
+        spec.environment.extend(own.variables());
         Ok(spec)
     }
 }
@@ -162,6 +170,9 @@ fn cpu_quota_us(memory_mb: u32, cpus: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::time::Duration;
+
+    use lambkin_core::credentials::SessionCredentials;
 
     use super::*;
     use crate::testing::spec;
@@ -201,7 +212,7 @@ mod tests {
                 Some("/root/.pyenv/versions/3.12.1"),
             ),
         ] {
-            let plan = Plan::new(&spec, python(prefix), &layout(), 2);
+            let plan = Plan::new(&spec, python(prefix), &layout(), 2, None);
             assert_eq!(template(&plan).command, [program, "/var/runtime/bootstrap.py"]);
             assert_eq!(source(&plan, "/usr/local"), local.map(Path::new));
             assert_eq!(source(&plan, "/var/lang"), lang.map(Path::new));
@@ -215,7 +226,7 @@ mod tests {
         let code = tempfile::tempdir().unwrap();
         let mut spec = spec("python3.12", code.path());
         spec.environment.insert("AWS_LAMBDA_EXEC_WRAPPER".into(), "/opt/wrap".into());
-        let plan = Plan::new(&spec, python("/usr"), &layout(), 2);
+        let plan = Plan::new(&spec, python("/usr"), &layout(), 2, None);
         assert_eq!(
             template(&plan).command,
             ["/opt/wrap", "/usr/bin/python3.12", "/var/runtime/bootstrap.py"]
@@ -223,7 +234,7 @@ mod tests {
         assert!(plan.wrapped);
         fs::write(code.path().join("bootstrap"), "").unwrap();
         fs::set_permissions(code.path().join("bootstrap"), Permissions::from_mode(0o755)).unwrap();
-        let plan = Plan::new(&spec, runtime(RuntimeKind::Custom), &layout(), 2);
+        let plan = Plan::new(&spec, runtime(RuntimeKind::Custom), &layout(), 2, None);
         assert_eq!(template(&plan).command, ["/var/task/bootstrap"]);
         assert!(!plan.wrapped);
         assert_eq!(template(&plan).listen_ports, [9001]);
@@ -236,7 +247,7 @@ mod tests {
         spec.handler = "main".into();
         spec.layers = vec![layer.path().into()];
         let program = |spec: &FunctionSpec| {
-            let plan = Plan::new(spec, runtime(RuntimeKind::Custom), &layout(), 2);
+            let plan = Plan::new(spec, runtime(RuntimeKind::Custom), &layout(), 2, None);
             plan.template.map(|_| plan.program)
         };
         assert_eq!(
@@ -265,12 +276,27 @@ mod tests {
     #[test]
     fn functions_cannot_replace_reserved_variables() {
         let mut spec = spec("python3.12", Path::new("/code"));
-        spec.environment = [("_HANDLER", "evil"), ("PATH", "/mine"), ("MINE", "1"), ("AWS_REGION", "x")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
+        spec.environment = [
+            ("_HANDLER", "evil"),
+            ("PATH", "/mine"),
+            ("MINE", "1"),
+            ("AWS_REGION", "x"),
+            ("AWS_SESSION_TOKEN", "x"),
+            ("AWS_ENDPOINT_URL", "http://elsewhere"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
         spec.application_log_level = "WARN".into();
-        let plan = Plan::new(&spec, python("/usr"), &layout(), 2);
-        let sandbox = plan.sandbox("id".into(), "stream").unwrap();
+        let plan = Plan::new(&spec, python("/usr"), &layout(), 2, Some(4566));
+        assert_eq!(template(&plan).listen_ports, [4566]);
+        let credentials = SessionCredentials {
+            access_key_id: "ASIAEXAMPLE".into(),
+            secret_access_key: "secret".into(),
+            session_token: "token".into(),
+            expires_at: Duration::ZERO,
+        };
+        let own = Own { log_stream: "stream", credentials: Some(&credentials) };
+        let sandbox = plan.sandbox("id".into(), &own).unwrap();
         let value = |name: &str| {
             let mut values = sandbox.environment.iter().filter(|(key, _)| key == name);
             let value = values.next().map(|(_, value)| value.as_str());
@@ -284,6 +310,10 @@ mod tests {
             ("AWS_REGION", "us-east-1"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
             ("AWS_LAMBDA_LOG_STREAM_NAME", "stream"),
+            ("AWS_ACCESS_KEY_ID", "ASIAEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SESSION_TOKEN", "token"),
+            ("AWS_ENDPOINT_URL", "http://elsewhere"),
             ("AWS_LAMBDA_LOG_LEVEL", "WARN"),
             ("AWS_EXECUTION_ENV", "AWS_Lambda_python3.12"),
             ("PYTHONPATH", "/var/runtime"),
@@ -293,7 +323,13 @@ mod tests {
         }
         assert_eq!(sandbox.id, "id");
         spec.runtime = "provided.al2023".into();
-        let custom = variables(&spec, &runtime(RuntimeKind::Custom));
+        let custom = variables(&spec, &runtime(RuntimeKind::Custom), Some(4566));
+        assert!(custom.contains_key("AWS_ENDPOINT_URL"));
+        spec.environment.clear();
+        let value =
+            |endpoint| variables(&spec, &runtime(RuntimeKind::Custom), endpoint).remove("AWS_ENDPOINT_URL");
+        assert_eq!(value(Some(4566)).as_deref(), Some("http://127.0.0.1:4566"));
+        assert_eq!(value(None), None);
         assert!(!custom.contains_key("AWS_EXECUTION_ENV") && !custom.contains_key("PYTHONPATH"));
     }
 

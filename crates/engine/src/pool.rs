@@ -263,16 +263,16 @@ impl Pool {
         Some(state.idle.remove(place))
     }
 
-    /// Takes all environments that have been idle since `limit` or longer, to end them.
-    pub(crate) fn take_older(&self, limit: Duration) -> Vec<Box<Environment>> {
+    /// Takes all idle environments of which something holds, to end them.
+    pub(crate) fn take_idle_if(&self, over: impl Fn(&Environment) -> bool) -> Vec<Box<Environment>> {
         let mut state = self.lock();
-        if state.idle.iter().all(|environment| environment.idle_since > limit) {
+        if !state.idle.iter().any(|environment| over(environment)) {
             return Vec::new();
         }
         let idle = std::mem::take(&mut state.idle);
-        let (old, kept) = idle.into_iter().partition(|environment| environment.idle_since <= limit);
+        let (taken, kept) = idle.into_iter().partition(|environment| over(environment));
         state.idle = kept;
-        old
+        taken
     }
 
     /// Number of idle environments.

@@ -43,6 +43,12 @@ impl Inner {
     fn wake_idle(&self, pool: &Pool) -> Option<Box<Environment>> {
         loop {
             let environment = pool.take_idle()?;
+            if environment.is_worn(self) {
+                pool.lost();
+                environment.close(self);
+                self.counters.reaped.add();
+                continue;
+            }
             match environment.cell.wake() {
                 Waking::Awake => return Some(environment),
                 Waking::Dead => {
@@ -130,6 +136,12 @@ impl Inner {
         if closing {
             pool.refuse_all(&InvokeError::ShuttingDown);
         }
+        if environment.is_worn(self) {
+            environment.close(self);
+            self.counters.reaped.add();
+            self.gone(pool);
+            return;
+        }
         let give_up = closing || self.owes_room(pool);
         let granted = self.place(pool, environment, give_up);
         if !granted && self.host.queued() > 0 {
@@ -206,7 +218,8 @@ impl Inner {
         let (inner, spec) = (Arc::clone(self), Arc::clone(&pool.spec));
         let made = tokio::task::spawn_blocking(move || {
             let runtime = inner.runtimes.resolve(&spec.runtime).map_err(InvokeError::InvalidRuntime)?;
-            Ok(Arc::new(Plan::new(&spec, runtime, &inner.layout, inner.cpus)))
+            let endpoint = inner.config.endpoint.as_ref().map(|acceptor| acceptor.port());
+            Ok(Arc::new(Plan::new(&spec, runtime, &inner.layout, inner.cpus, endpoint)))
         });
         let plan = made.await.map_err(|_| InvokeError::ShuttingDown)??;
         pool.set_plan(&plan);

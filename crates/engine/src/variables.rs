@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lambkin_core::credentials::SessionCredentials;
 use lambkin_core::function::{FunctionSpec, LogFormat};
 
 use crate::runtimes::{Runtime, RuntimeKind};
@@ -22,9 +23,41 @@ const UNRESERVED: [(&str, &str); 6] = [
     ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"),
 ];
 
-/// All variables but the log stream's name, which each environment has its own of: the function's own over
-/// the unreserved ones, the reserved ones over both.
-pub(crate) fn variables(spec: &FunctionSpec, runtime: &Runtime) -> BTreeMap<String, String> {
+/// Variables that each environment has its own of.
+#[derive(Debug)]
+pub(crate) struct Own<'a> {
+    pub(crate) log_stream: &'a str,
+    /// Of the function's role.
+    pub(crate) credentials: Option<&'a SessionCredentials>,
+}
+
+/// Names of the variables of [`Own`]. Functions cannot set them.
+const OWN: [&str; 4] =
+    ["AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+
+impl Own<'_> {
+    /// Name and value of each.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        let [stream, id, secret, token] = OWN;
+        let credentials = self.credentials.into_iter().flat_map(move |credentials| {
+            [
+                (id, credentials.access_key_id.as_str()),
+                (secret, &credentials.secret_access_key),
+                (token, &credentials.session_token),
+            ]
+        });
+        let all = [(stream, self.log_stream)].into_iter().chain(credentials);
+        all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    }
+}
+
+/// All variables but those of [`Own`]: the function's own over the unreserved ones, the reserved ones over
+/// both. `endpoint` is the port of the server's APIs inside the sandbox.
+pub(crate) fn variables(
+    spec: &FunctionSpec,
+    runtime: &Runtime,
+    endpoint: Option<u16>,
+) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |name: &str, value: &str| {
         all.insert(name.to_owned(), value.to_owned());
@@ -35,7 +68,10 @@ pub(crate) fn variables(spec: &FunctionSpec, runtime: &Runtime) -> BTreeMap<Stri
     if matches!(runtime.kind, RuntimeKind::Python { .. }) {
         set("PYTHONPATH", "/var/runtime");
     }
-    for (name, value) in &spec.environment {
+    if let Some(port) = endpoint {
+        set("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{port}"));
+    }
+    for (name, value) in spec.environment.iter().filter(|(name, _)| !OWN.contains(&name.as_str())) {
         set(name, value);
     }
     for (name, value) in [

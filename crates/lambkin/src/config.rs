@@ -10,6 +10,8 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::endpoint::RUNTIME_API_PORT;
+
 /// What `lambkin serve` can be told. Every field is optional here, so that a layer can leave it out.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -168,6 +170,11 @@ impl Settings {
                  loopback address, or say --insecure-listen on a network you trust"
             );
         }
+        ensure!(
+            listen.port() != RUNTIME_API_PORT,
+            "port {RUNTIME_API_PORT} is that of the Runtime API in functions' sandboxes, where the server's \
+             own port is served, too: listen on another one"
+        );
         let time_scale = layer.time_scale.unwrap_or(1.0);
         ensure!(time_scale.is_finite() && time_scale > 0.0, "--time-scale must be a positive number");
         if let Some(account) = &layer.account_id {
@@ -243,6 +250,13 @@ mod tests {
         let half = Layer { tls_key: None, ..tls };
         let error = Settings::resolve(half, None).unwrap_err().to_string();
         assert!(error.contains("--tls-key"), "{error}");
+    }
+
+    #[test]
+    fn the_runtime_apis_port_is_taken() {
+        let flags = Layer { listen: Some("127.0.0.1:9001".parse().unwrap()), ..Layer::default() };
+        let error = Settings::resolve(flags, None).unwrap_err().to_string();
+        assert!(error.contains("port 9001 is that of the Runtime API"), "{error}");
     }
 
     #[test]

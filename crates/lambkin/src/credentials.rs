@@ -126,12 +126,7 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(root: RootKey) -> Self {
-        let caller = Arc::new(Caller {
-            account: root.account_id.as_str().into(),
-            arn: format!("arn:aws:iam::{}:root", root.account_id),
-            user_id: root.account_id.clone(),
-            access_key_id: root.access_key_id.clone(),
-        });
+        let caller = Arc::new(Caller::root(&root.account_id, &root.access_key_id));
         Self { root, caller }
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use lambkin_sandbox::host;
+use lambkin_services::authorization::SESSION_ACTIONS;
 
 /// Prints the report; fails if functions cannot run in a sandbox here.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
@@ -29,7 +30,13 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
     }
     writeln!(out, "\nNot enforced yet")?;
-    writeln!(out, "  identity policies: every known key may do everything in its account")?;
+    writeln!(
+        out,
+        "  identity policies: every lasting key may do everything in its account, and functions this:"
+    )?;
+    for actions in SESSION_ACTIONS.chunks(6) {
+        writeln!(out, "           {}", actions.join(" "))?;
+    }
     writeln!(out, "  egress: functions have no network beyond their own loopback")?;
     let ready = checks.iter().all(|check| check.ok || !check.required);
     writeln!(out, "\n{}", if ready { "Functions can run here." } else { "Functions cannot run here yet." })?;

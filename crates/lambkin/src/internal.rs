@@ -10,6 +10,9 @@ use lambkin_model::handler::BoxFuture;
 use lambkin_services::lambda::{DownloadError, LambdaService};
 use lambkin_wire::InternalRoutes;
 
+/// Says that the server serves.
+const HEALTH: &str = "/_lambkin/health";
+
 /// Answers below `/_lambkin/`.
 pub(crate) struct Internal {
     lambda: Arc<LambdaService>,
@@ -25,7 +28,7 @@ impl Internal {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
         }
         match request.uri.path() {
-            "/_lambkin/health" => {
+            HEALTH => {
                 respond(StatusCode::OK, "application/json", Bytes::from_static(b"{\"status\":\"ok\"}\n"))
             }
             path if path.starts_with(LambdaService::DOWNLOAD_PREFIX) => {
@@ -56,6 +59,19 @@ fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Respo
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     response
+}
+
+/// What functions reach of [`Internal`] from their sandboxes: health and download links.
+pub(crate) struct InternalForFunctions(pub(crate) Arc<Internal>);
+
+impl InternalRoutes for InternalForFunctions {
+    fn handle(&self, request: Parts, body: Bytes) -> BoxFuture<'_, Response<Full<Bytes>>> {
+        let path = request.uri.path();
+        if path == HEALTH || path.starts_with(LambdaService::DOWNLOAD_PREFIX) {
+            return self.0.handle(request, body);
+        }
+        Box::pin(std::future::ready(text(StatusCode::FORBIDDEN, "functions do not reach this\n")))
+    }
 }
 
 impl InternalRoutes for Internal {

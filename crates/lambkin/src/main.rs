@@ -3,6 +3,8 @@
 mod config;
 mod credentials;
 mod doctor;
+mod endpoint;
+mod identity;
 mod internal;
 mod serve;
 

@@ -12,8 +12,10 @@ use lambkin_core::{Clock, SystemClock};
 use lambkin_engine::{Engine, EngineConfig};
 use lambkin_model::ServiceHandler;
 use lambkin_sandbox::{Spawner, SpawnerConfig};
+use lambkin_services::authorization::Authorized;
 use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService};
 use lambkin_services::logs::LogsService;
+use lambkin_services::sessions::Sessions;
 use lambkin_services::sts::StsService;
 use lambkin_wire::{Front, FrontConfig, Limits, Mode, ServeOptions, Tls};
 use tokio::net::TcpListener;
@@ -22,7 +24,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Settings};
 use crate::credentials::{Keys, RootKey};
-use crate::internal::Internal;
+use crate::endpoint::FunctionEndpoint;
+use crate::identity::WithSessions;
+use crate::internal::{Internal, InternalForFunctions};
 
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
@@ -56,6 +60,10 @@ async fn serve(
     let spawner = Spawner::start(spawner_config(&settings.data_dir)?)?;
     let mut config = EngineConfig::new(&settings.data_dir);
     config.idle_timeout = settings.idle;
+    let sessions = Arc::new(Sessions::open(&settings.data_dir, Arc::clone(&clock)).context("session key")?);
+    let endpoint = Arc::new(FunctionEndpoint::new(address.port()));
+    config.endpoint = Some(endpoint.clone());
+    config.credentials = Some(sessions.clone());
     if let Some(megabytes) = settings.memory_mb {
         config.memory_budget = Some(megabytes.saturating_mul(1024 * 1024));
     }
@@ -75,15 +83,21 @@ async fn serve(
         )))),
         Arc::new(lambkin_model::sts::Handler(Arc::new(StsService))),
     ];
-    let front = Arc::new(Front::new(FrontConfig {
+    let services = services.into_iter().map(|service| Arc::new(Authorized::new(service)) as _).collect();
+    let outside = FrontConfig {
         services,
-        authenticator: Arc::new(Keys::new(key)),
+        authenticator: Arc::new(WithSessions::new(Keys::new(key), sessions)),
         mode: if settings.dev { Mode::Dev } else { Mode::Strict },
         default_region: settings.region.as_str().into(),
         now: Arc::new(move || clock.now()),
-        internal: Some(Arc::new(Internal::new(lambda))),
+        internal: None,
         limits: Limits::default(),
-    }));
+    };
+    let internal = Arc::new(Internal::new(lambda));
+    let inside =
+        FrontConfig { internal: Some(Arc::new(InternalForFunctions(internal.clone()))), ..outside.clone() };
+    endpoint.open(Arc::new(Front::new(inside)));
+    let front = Arc::new(Front::new(FrontConfig { internal: Some(internal), ..outside }));
 
     announce(settings, address);
     let certificate = tls.clone();
@@ -109,6 +123,7 @@ async fn serve(
     // Requests are over; what a caller that hung up left running ends now.
     engine.shutdown(Duration::from_secs(1)).await;
     spawner.shutdown().await;
+    endpoint.close();
     store.logs.flush().await.context("write the last log lines")?;
     tracing::info!("stopped");
     Ok(())
@@ -124,6 +139,10 @@ fn announce(settings: &Settings, address: SocketAddr) {
         tls = settings.tls.is_some(),
         data_dir = %settings.data_dir.display(),
         "lambkin serves"
+    );
+    tracing::info!(
+        "identity policies are not evaluated yet: keys may do everything in their account, functions what \
+         `lambkin doctor` lists"
     );
     if settings.dev {
         tracing::info!("--dev: any credentials are accepted; never expose this server");

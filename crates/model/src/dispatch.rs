@@ -151,12 +151,7 @@ mod tests {
         let context = RequestContext {
             request_id: "00000000-0000-4000-8000-000000000000".to_owned(),
             region: "us-east-1".into(),
-            caller: Arc::new(Caller {
-                account: "123456789012".into(),
-                arn: "arn:aws:iam::123456789012:root".to_owned(),
-                user_id: "123456789012".to_owned(),
-                access_key_id: "AKIDEXAMPLE".to_owned(),
-            }),
+            caller: Arc::new(Caller::root("123456789012", "AKIDEXAMPLE")),
             endpoint: "http://127.0.0.1:4566".into(),
             trace_id: None,
         };

@@ -36,6 +36,44 @@ pub struct Caller {
     pub user_id: String,
     /// Access key id that signed.
     pub access_key_id: String,
+    /// What kind of principal it is.
+    pub principal: Principal,
+}
+
+impl Caller {
+    /// The caller behind an access key of an account itself.
+    #[must_use]
+    pub fn root(account: &str, access_key_id: &str) -> Self {
+        Self {
+            account: account.into(),
+            arn: format!("arn:aws:iam::{account}:root"),
+            user_id: account.to_owned(),
+            access_key_id: access_key_id.to_owned(),
+            principal: Principal::Root,
+        }
+    }
+}
+
+/// Kinds of callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody: an operation that takes no signature.
+    Anonymous,
+    /// An access key of the account itself: it may do everything there.
+    Root,
+    /// Temporary credentials of a role.
+    Session(RoleSession),
+}
+
+/// A session of a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleSession {
+    /// ARN of the role, e.g. `arn:aws:iam::000000000000:role/path/worker`.
+    pub role_arn: String,
+    /// Name of the session; for a function's own credentials the function's name.
+    pub session_name: String,
+    /// ARN of the function whose environment got the credentials, if one did.
+    pub source_function: Option<String>,
 }
 
 /// A decoded and validated request.

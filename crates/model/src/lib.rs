@@ -23,6 +23,6 @@ pub mod validate;
 pub use generated::*;
 
 pub use error::AwsError;
-pub use handler::{Caller, Input, Output, RequestContext, ServiceHandler};
+pub use handler::{Caller, Input, Output, Principal, RequestContext, RoleSession, ServiceHandler};
 pub use types::{Blob, Timestamp};
 pub use validate::validate;

@@ -23,12 +23,7 @@ pub(crate) fn context_of(account: &str, region: &str) -> RequestContext {
     RequestContext {
         request_id: "11111111-2222-4333-8444-555555555555".to_owned(),
         region: Arc::from(region),
-        caller: Arc::new(Caller {
-            account: Arc::from(account),
-            arn: format!("arn:aws:iam::{account}:root"),
-            user_id: account.to_owned(),
-            access_key_id: "AKIAEXAMPLE".to_owned(),
-        }),
+        caller: Arc::new(Caller::root(account, "AKIAEXAMPLE")),
         endpoint: Arc::from("http://127.0.0.1:4566"),
         trace_id: None,
     }

@@ -15,7 +15,7 @@ use http_body_util::Full;
 use lambkin_model::handler::BoxFuture;
 use lambkin_model::schema::{Operation, Protocol};
 use lambkin_model::validate::validate;
-use lambkin_model::{AwsError, Caller, Input, Output, RequestContext, ServiceHandler};
+use lambkin_model::{AwsError, Caller, Input, Output, Principal, RequestContext, ServiceHandler};
 use tracing::Instrument as _;
 
 use self::endpoint::Endpoints;
@@ -49,6 +49,7 @@ pub trait InternalRoutes: Send + Sync {
 pub const INTERNAL_PREFIX: &str = "/_lambkin/";
 
 /// What a [`Front`] is made of.
+#[derive(Clone)]
 pub struct FrontConfig {
     /// The services. Where two have the same signing name, the request's form decides.
     pub services: Vec<Arc<dyn ServiceHandler>>,
@@ -112,6 +113,7 @@ impl Front {
                 arn: String::new(),
                 user_id: String::new(),
                 access_key_id: String::new(),
+                principal: Principal::Anonymous,
             }),
             endpoints: Endpoints::default(),
         }
@@ -356,12 +358,7 @@ async fn run(
 }
 
 fn dev(access_key: &str) -> Arc<Caller> {
-    Arc::new(Caller {
-        account: DEV_ACCOUNT.into(),
-        arn: format!("arn:aws:iam::{DEV_ACCOUNT}:root"),
-        user_id: DEV_ACCOUNT.to_owned(),
-        access_key_id: access_key.to_owned(),
-    })
+    Arc::new(Caller::root(DEV_ACCOUNT, access_key))
 }
 
 #[cfg(test)]

@@ -170,12 +170,7 @@ fn context() -> RequestContext {
     RequestContext {
         request_id: "00000000-0000-4000-8000-000000000000".to_owned(),
         region: "us-east-1".into(),
-        caller: Arc::new(Caller {
-            account: "000000000000".into(),
-            arn: "arn:aws:iam::000000000000:root".to_owned(),
-            user_id: "000000000000".to_owned(),
-            access_key_id: "AKIDEXAMPLE".to_owned(),
-        }),
+        caller: Arc::new(Caller::root("000000000000", "AKIDEXAMPLE")),
         endpoint: "http://127.0.0.1:4566".into(),
         trace_id: None,
     }

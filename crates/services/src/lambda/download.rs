@@ -1,28 +1,24 @@
 //! Links to a function's zip, as GetFunction gives them out: signed, valid for ten minutes, without any
 //! other authentication.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::hmac;
 use bytes::Bytes;
 use lambkin_core::ids::Scope;
 use lambkin_core::metadata::StoreError;
 
 use super::Inner;
 use super::code::from_hex;
+use crate::keyfile;
 
 /// Where download links begin.
 pub(crate) const PREFIX: &str = "/_lambkin/code/";
 
 /// How long a link is valid.
 const VALIDITY: Duration = Duration::from_secs(600);
-
-/// Size of the key in bytes.
-const KEY: usize = 32;
 
 /// Why a download link does not work.
 #[derive(Debug, thiserror::Error)]
@@ -47,28 +43,8 @@ pub(crate) struct Signer(hmac::Key);
 impl Signer {
     /// Reads the key or makes one.
     pub(crate) fn open(data_dir: &Path) -> io::Result<Self> {
-        let folder = data_dir.join("keys");
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let path = folder.join("code-download.key");
-        let key = match fs::read(&path) {
-            Ok(key) if key.len() == KEY => key,
-            Ok(_) => Self::create(&folder, &path)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(&folder, &path)?,
-            Err(error) => return Err(error),
-        };
+        let key = keyfile::open(data_dir, "code-download")?;
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &key)))
-    }
-
-    fn create(folder: &Path, path: &Path) -> io::Result<Vec<u8>> {
-        let mut key = vec![0; KEY];
-        rand::fill(&mut key).map_err(|_| io::Error::other("no random numbers"))?;
-        let temporary = folder.join(format!("tmp-{}", uuid::Uuid::new_v4()));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(&key)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        fs::File::open(folder)?.sync_all()?;
-        Ok(key)
     }
 
     /// A link to the zip of a function at `endpoint`.

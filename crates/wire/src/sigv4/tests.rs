@@ -45,6 +45,7 @@ fn caller() -> Arc<Caller> {
         arn: "arn:aws:iam::111122223333:user/u".to_owned(),
         user_id: "AIDAEXAMPLE".to_owned(),
         access_key_id: KEY.to_owned(),
+        principal: lambkin_model::Principal::Root,
     })
 }
 

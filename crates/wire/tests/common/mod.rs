@@ -32,6 +32,7 @@ impl Authenticator for Keys {
                     arn: "arn:aws:iam::111122223333:user/u".to_owned(),
                     user_id: "AIDAEXAMPLE".to_owned(),
                     access_key_id: KEY.to_owned(),
+                    principal: lambkin_model::Principal::Root,
                 }),
             },
             (KEY, Some(_)) => Lookup::ExpiredToken,
