@@ -14,6 +14,7 @@ IMPLEMENTED = {
         GetFunctionRecursionConfig GetFunctionUrlConfig GetPolicy GetProvisionedConcurrencyConfig
         GetRuntimeManagementConfig ListAliases ListFunctionEventInvokeConfigs ListFunctionUrlConfigs
         ListProvisionedConcurrencyConfigs
+        CreateAlias DeleteAlias PublishVersion PutFunctionRecursionConfig PutRuntimeManagementConfig UpdateAlias
     """,
     "logs": """
         CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DescribeLogGroups

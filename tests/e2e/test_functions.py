@@ -182,7 +182,7 @@ VALIDATION = "1 validation error detected: Value '%s' at '%s' failed to satisfy 
         ({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]}, None, None),
         ({"PackageType": "Image", "Runtime": None, "Handler": None, "Code": {"ImageUri": "x/y:z"}}, None, None),
         ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, None, None),
-        ({"Publish": True}, None, None),
+        ({"PublishTo": "LATEST_PUBLISHED"}, None, None),
     ],
 )  # fmt: skip
 def test_refusals(client, changes, code, message):

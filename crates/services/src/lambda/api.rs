@@ -1,11 +1,11 @@
 //! The generated trait, operation by operation. Operations that are not here answer "not implemented".
 
 use lambkin_model::lambda::{
-    AliasConfiguration, CreateFunctionRequest, DeleteFunctionRequest, DeleteFunctionResponse,
-    FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest, GetAccountSettingsResponse,
-    GetAliasRequest, GetFunctionCodeSigningConfigRequest, GetFunctionCodeSigningConfigResponse,
-    GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse, GetFunctionConfigurationRequest,
-    GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
+    AliasConfiguration, CreateAliasRequest, CreateFunctionRequest, DeleteAliasRequest, DeleteFunctionRequest,
+    DeleteFunctionResponse, FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest,
+    GetAccountSettingsResponse, GetAliasRequest, GetFunctionCodeSigningConfigRequest,
+    GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse,
+    GetFunctionConfigurationRequest, GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
     GetFunctionRecursionConfigResponse, GetFunctionRequest, GetFunctionResponse, GetFunctionUrlConfigRequest,
     GetFunctionUrlConfigResponse, GetPolicyRequest, GetPolicyResponse,
     GetProvisionedConcurrencyConfigRequest, GetProvisionedConcurrencyConfigResponse,
@@ -15,7 +15,9 @@ use lambkin_model::lambda::{
     ListFunctionUrlConfigsRequest, ListFunctionUrlConfigsResponse, ListFunctionsRequest,
     ListFunctionsResponse, ListProvisionedConcurrencyConfigsRequest,
     ListProvisionedConcurrencyConfigsResponse, ListTagsRequest, ListTagsResponse,
-    ListVersionsByFunctionRequest, ListVersionsByFunctionResponse, TagResourceRequest, UntagResourceRequest,
+    ListVersionsByFunctionRequest, ListVersionsByFunctionResponse, PublishVersionRequest,
+    PutFunctionRecursionConfigRequest, PutFunctionRecursionConfigResponse, PutRuntimeManagementConfigRequest,
+    PutRuntimeManagementConfigResponse, TagResourceRequest, UntagResourceRequest, UpdateAliasRequest,
     UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest, errors,
 };
 use lambkin_model::{AwsError, RequestContext};
@@ -61,6 +63,14 @@ impl Lambda for LambdaService {
         input: ListVersionsByFunctionRequest,
     ) -> Result<ListVersionsByFunctionResponse, AwsError> {
         self.inner.list_versions(context, &input)
+    }
+
+    async fn publish_version(
+        &self,
+        context: &RequestContext,
+        input: PublishVersionRequest,
+    ) -> Result<FunctionConfiguration, AwsError> {
+        self.inner.publish_version(context, input).await
     }
 
     async fn update_function_code(
@@ -134,7 +144,7 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: GetRuntimeManagementConfigRequest,
     ) -> Result<GetRuntimeManagementConfigResponse, AwsError> {
-        self.inner.get_runtime_management(context, &input.function_name, &input.qualifier)
+        self.inner.get_runtime_management(context, &input)
     }
 
     async fn get_function_recursion_config(
@@ -142,7 +152,23 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: GetFunctionRecursionConfigRequest,
     ) -> Result<GetFunctionRecursionConfigResponse, AwsError> {
-        self.inner.get_recursion(context, &input.function_name)
+        self.inner.get_recursion(context, &input)
+    }
+
+    async fn put_runtime_management_config(
+        &self,
+        context: &RequestContext,
+        input: PutRuntimeManagementConfigRequest,
+    ) -> Result<PutRuntimeManagementConfigResponse, AwsError> {
+        self.inner.put_runtime_management(context, input).await
+    }
+
+    async fn put_function_recursion_config(
+        &self,
+        context: &RequestContext,
+        input: PutFunctionRecursionConfigRequest,
+    ) -> Result<PutFunctionRecursionConfigResponse, AwsError> {
+        self.inner.put_recursion(context, input).await
     }
 
     async fn get_function_code_signing_config(
@@ -216,10 +242,31 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: GetAliasRequest,
     ) -> Result<AliasConfiguration, AwsError> {
-        let alias = input.name.unwrap_or_default();
-        Err(self.inner.absent(context, "GetAlias", &input.function_name, &None, |target| {
-            format!("Cannot find alias arn: {}:{alias}", target.scope.function_arn(&target.name))
-        }))
+        self.inner.get_alias(context, &input)
+    }
+
+    async fn create_alias(
+        &self,
+        context: &RequestContext,
+        input: CreateAliasRequest,
+    ) -> Result<AliasConfiguration, AwsError> {
+        self.inner.create_alias(context, input).await
+    }
+
+    async fn update_alias(
+        &self,
+        context: &RequestContext,
+        input: UpdateAliasRequest,
+    ) -> Result<AliasConfiguration, AwsError> {
+        self.inner.update_alias(context, input).await
+    }
+
+    async fn delete_alias(
+        &self,
+        context: &RequestContext,
+        input: DeleteAliasRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.delete_alias(context, input).await
     }
 
     async fn list_aliases(
@@ -227,8 +274,7 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: ListAliasesRequest,
     ) -> Result<ListAliasesResponse, AwsError> {
-        self.inner.existing(context, "ListAliases", &input.function_name, &None)?;
-        Ok(ListAliasesResponse { aliases: Some(Vec::new()), next_marker: None })
+        self.inner.list_aliases(context, &input)
     }
 
     async fn list_function_event_invoke_configs(

@@ -1,7 +1,7 @@
-//! All functions in memory, fed by the metadata store's watch.
+//! All functions in memory with what belongs to them, fed by the metadata store's watch.
 //!
 //! Invokes and reads use only this. Writers commit to the store and wait until the catalogue has applied
-//! their revision ([`Catalogue::wait`]), so whoever was answered reads what was written.
+//! their changes ([`Catalogue::catch_up`]), so whoever was answered reads what was written.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
@@ -12,20 +12,80 @@ use arc_swap::ArcSwap;
 use lambkin_core::FunctionSpec;
 use lambkin_core::ids::Scope;
 use lambkin_core::metadata::{Change, Record, Revision, StoreError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::code::CodeFolders;
-use super::record::{FunctionRecord, KIND};
+use super::dependents::{self, Dependent, Dependents};
+use super::names::Version;
+use super::record::{
+    ALIAS_KIND, AliasRecord, Code, FunctionRecord, KIND, State, VERSION_KIND, VersionRecord, split_key,
+};
 
-/// A function as of one metadata revision.
-#[derive(Debug)]
+/// A function and what belongs to it, as of one moment.
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) scope: Scope,
-    pub(crate) record: FunctionRecord,
+    pub(crate) record: Arc<FunctionRecord>,
+    /// Revision of the function's record in the store.
+    pub(crate) revision: Revision,
+    /// What to run as `$LATEST` now, if anything.
+    pub(crate) spec: Option<Arc<FunctionSpec>>,
+    /// Published versions.
+    pub(crate) versions: Arc<BTreeMap<u64, Arc<VersionEntry>>>,
+    pub(crate) aliases: Arc<BTreeMap<String, Arc<AliasRecord>>>,
+    dependents: Arc<Dependents>,
+}
+
+/// A published version.
+#[derive(Debug)]
+pub(crate) struct VersionEntry {
+    pub(crate) record: VersionRecord,
     /// Revision of the record in the store.
     pub(crate) revision: Revision,
-    /// What to run now, if anything.
+    /// What to run, if it can be run.
     pub(crate) spec: Option<Arc<FunctionSpec>>,
+}
+
+/// Something that is to be prepared.
+#[derive(Debug, Clone)]
+pub(crate) enum Unsettled {
+    Function(Arc<Entry>),
+    Version(Arc<Entry>, Arc<VersionEntry>),
+}
+
+impl Entry {
+    /// A function with versions and nothing else.
+    #[cfg(test)]
+    pub(crate) fn of(
+        scope: Scope,
+        record: FunctionRecord,
+        spec: Option<Arc<FunctionSpec>>,
+        versions: Arc<BTreeMap<u64, Arc<VersionEntry>>>,
+    ) -> Self {
+        let (record, revision) = (Arc::new(record), 1);
+        Self { scope, record, revision, spec, versions, aliases: Arc::default(), dependents: Arc::default() }
+    }
+
+    /// The setting of that type of a qualifier: `$LATEST` for the function itself, a version number or an
+    /// alias.
+    pub(crate) fn dependent<T: Dependent>(&self, qualifier: &str) -> Option<Arc<T>> {
+        let setting = self.dependents.get(&(T::KIND, qualifier.to_owned()))?;
+        setting.clone().downcast().ok()
+    }
+
+    /// All settings of that type by qualifier.
+    #[expect(dead_code, reason = "for lists of settings, which come next")]
+    pub(crate) fn dependents<T: Dependent>(&self) -> impl Iterator<Item = (&str, Arc<T>)> {
+        self.dependents
+            .range((T::KIND, String::new())..)
+            .take_while(|((kind, _), _)| *kind == T::KIND)
+            .filter_map(|((_, qualifier), setting)| Some((&**qualifier, setting.clone().downcast().ok()?)))
+    }
+
+    /// Every package the function and its versions need; one that several of them use is named each time.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = &Code> {
+        self.record.packages().chain(self.versions.values().map(|version| &version.record.snapshot.code))
+    }
 }
 
 /// The functions of one account and region, by name.
@@ -35,7 +95,7 @@ type Functions = RwLock<BTreeMap<String, Arc<Entry>>>;
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     scopes: ArcSwap<HashMap<Scope, Arc<Functions>>>,
-    applied: watch::Receiver<Revision>,
+    waiting: mpsc::UnboundedSender<oneshot::Sender<()>>,
     has_unreadable: AtomicBool,
 }
 
@@ -44,25 +104,59 @@ pub(crate) struct Catalogue {
 pub(crate) struct Feeder {
     catalogue: Arc<Catalogue>,
     code: Arc<CodeFolders>,
-    applied: watch::Sender<Revision>,
     changes: mpsc::UnboundedReceiver<Change>,
-    unsettled: mpsc::UnboundedSender<Arc<Entry>>,
+    waiting: mpsc::UnboundedReceiver<oneshot::Sender<()>>,
+    unsettled: mpsc::UnboundedSender<Unsettled>,
+    parts: HashMap<(Scope, String), Parts>,
+    /// Functions whose parts have changed since they were shown last.
+    changed: HashSet<(Scope, String)>,
+}
+
+/// What is known of one function. The store's watch may tell of a version ahead of its function.
+#[derive(Debug, Default)]
+struct Parts {
+    function: Option<(Arc<FunctionRecord>, Revision, Option<Arc<FunctionSpec>>)>,
+    versions: Arc<BTreeMap<u64, Arc<VersionEntry>>>,
+    aliases: Arc<BTreeMap<String, Arc<AliasRecord>>>,
+    dependents: Arc<Dependents>,
+    /// Versions that wait to be prepared and have not been reported.
+    pending: Vec<Arc<VersionEntry>>,
+    /// Whether the function waits to be prepared and has not been reported.
+    unreported: bool,
+}
+
+impl Parts {
+    fn is_empty(&self) -> bool {
+        self.function.is_none()
+            && self.versions.is_empty()
+            && self.aliases.is_empty()
+            && self.dependents.is_empty()
+    }
 }
 
 impl Catalogue {
-    /// An empty catalogue and what fills it. Functions in an unsettled state are reported to `unsettled`.
+    /// An empty catalogue and what fills it. What is in an unsettled state is reported to `unsettled`.
     pub(crate) fn new(
         changes: mpsc::UnboundedReceiver<Change>,
         code: Arc<CodeFolders>,
-        unsettled: mpsc::UnboundedSender<Arc<Entry>>,
+        unsettled: mpsc::UnboundedSender<Unsettled>,
     ) -> (Arc<Self>, Feeder) {
-        let (applied, receiver) = watch::channel(0);
+        let (sender, waiting) = mpsc::unbounded_channel();
         let catalogue = Arc::new(Self {
             scopes: ArcSwap::default(),
-            applied: receiver,
+            waiting: sender,
             has_unreadable: AtomicBool::new(false),
         });
-        (catalogue.clone(), Feeder { catalogue, code, applied, changes, unsettled })
+        let feeder = Feeder {
+            catalogue: catalogue.clone(),
+            code,
+            changes,
+            waiting,
+            unsettled,
+            parts: HashMap::new(),
+            changed: HashSet::new(),
+        };
+        (catalogue, feeder)
     }
 
     /// A function.
@@ -72,11 +166,10 @@ impl Catalogue {
         functions.get(name).cloned()
     }
 
-    /// Functions of a scope by name, those after `after`, at most `limit`.
-    pub(crate) fn list(&self, scope: &Scope, after: Option<&str>, limit: usize) -> Vec<Arc<Entry>> {
+    /// Functions of a scope by name, those from `start` on, at most `limit`.
+    pub(crate) fn list(&self, scope: &Scope, start: Bound<&str>, limit: usize) -> Vec<Arc<Entry>> {
         let scopes = self.scopes.load();
         let Some(functions) = scopes.get(scope) else { return Vec::new() };
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let functions = functions.read().unwrap_or_else(PoisonError::into_inner);
         functions
             .range::<str, _>((start, Bound::Unbounded))
@@ -95,25 +188,26 @@ impl Catalogue {
         all
     }
 
-    /// Packages that some function needs; `None` if that cannot be known, because a record is unreadable.
+    /// Packages that some version of some function needs; `None` if that cannot be known, because a record is
+    /// unreadable.
     pub(crate) fn used_packages(&self) -> Option<HashSet<String>> {
         if self.has_unreadable.load(Ordering::Relaxed) {
             return None;
         }
         let all = self.all();
-        Some(all.iter().flat_map(|entry| entry.record.packages()).map(|code| code.sha256.clone()).collect())
+        Some(all.iter().flat_map(|entry| entry.packages()).map(|code| code.sha256.clone()).collect())
     }
 
-    /// Waits until the change of `revision` can be read here.
+    /// Waits until every commit that has been answered by now can be read here, and every change that was in
+    /// the watch's channel from its start.
     ///
     /// # Errors
     /// [`StoreError::Failed`] once the store's watch has ended.
-    pub(crate) async fn wait(&self, revision: Revision) -> Result<(), StoreError> {
-        let mut applied = self.applied.clone();
-        match applied.wait_for(|applied| *applied >= revision).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(StoreError::Failed("the watch of the metadata store has ended".to_owned())),
-        }
+    pub(crate) async fn catch_up(&self) -> Result<(), StoreError> {
+        let ended = || StoreError::Failed("the watch of the metadata store has ended".to_owned());
+        let (done, caught_up) = oneshot::channel();
+        self.waiting.send(done).map_err(|_| ended())?;
+        caught_up.await.map_err(|_| ended())
     }
 
     fn functions(&self, scope: &Scope) -> Arc<Functions> {
@@ -133,57 +227,151 @@ impl Catalogue {
 impl Feeder {
     /// Applies changes until the store ends.
     pub(crate) async fn run(mut self) {
-        while let Some(change) = self.changes.recv().await {
-            let mut revision = self.apply(change);
-            // Everything of one commit is to be seen together.
+        loop {
+            let waiting = tokio::select! {
+                biased;
+                change = self.changes.recv() => match change {
+                    Some(change) => {
+                        self.apply(change);
+                        None
+                    }
+                    None => return,
+                },
+                // The catalogue holds the sender, and this holds the catalogue.
+                Some(waiting) = self.waiting.recv() => Some(waiting),
+            };
+            // A commit's changes are in the channel before it is answered: whoever waits for one has them here.
             while let Ok(change) = self.changes.try_recv() {
-                revision = revision.max(self.apply(change));
+                self.apply(change);
             }
-            self.applied.send_replace(revision);
-        }
-    }
-
-    fn apply(&self, change: Change) -> Revision {
-        match change {
-            Change::Put(record) => {
-                let revision = record.revision;
-                if record.kind == KIND {
-                    self.put(&record);
-                }
-                revision
-            }
-            Change::Deleted { kind, key, revision } => {
-                if kind == KIND
-                    && let Some((scope, name)) = FunctionRecord::split_key(&key)
-                {
-                    let functions = self.catalogue.functions(&scope);
-                    functions.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-                }
-                revision
+            self.show();
+            if let Some(waiting) = waiting {
+                // Whoever no longer waits does not need to know.
+                let _ = waiting.send(());
             }
         }
     }
 
-    fn put(&self, stored: &Record) {
-        let Some((scope, name)) = FunctionRecord::split_key(&stored.key) else { return };
-        let record = match FunctionRecord::read(&stored.value) {
-            Ok(record) => record,
-            Err(error) => {
-                tracing::error!(key = %stored.key, %error, "cannot read a function; it is left alone");
-                self.catalogue.has_unreadable.store(true, Ordering::Relaxed);
-                return;
-            }
+    fn apply(&mut self, change: Change) {
+        let (kind, key, record) = match &change {
+            Change::Put(record) => (&record.kind, &record.key, Some(record)),
+            Change::Deleted { kind, key, .. } => (kind, key, None),
         };
-        let spec = record.runnable().map(|snapshot| Arc::new(snapshot.spec(&scope, name, &self.code)));
-        let functions = self.catalogue.functions(&scope);
-        let entry = Arc::new(Entry { scope, record, revision: stored.revision, spec });
-        {
-            let mut functions = functions.write().unwrap_or_else(PoisonError::into_inner);
-            functions.insert(name.to_owned(), entry.clone());
+        let Some((scope, name, part)) = split_key(key) else { return };
+        let at = (scope, name.to_owned());
+        let applied = match (kind.as_str(), part) {
+            (KIND, None) => self.apply_function(&at, record),
+            (VERSION_KIND, Some(part)) => self.apply_version(&at, part, record),
+            (ALIAS_KIND, Some(part)) => self.apply_alias(&at, part, record),
+            (kind, Some(part)) => match dependents::reader(kind) {
+                Some((kind, read)) => record
+                    .map(|record| read(&record.value))
+                    .transpose()
+                    .map(|setting| put(&mut self.parts(&at).dependents, (kind, part.to_owned()), setting)),
+                None => return,
+            },
+            _ => return,
+        };
+        if let Err(error) = applied {
+            tracing::error!(%kind, %key, %error, "cannot read a record; it is left alone");
+            self.catalogue.has_unreadable.store(true, Ordering::Relaxed);
         }
-        if entry.record.is_unsettled() {
-            // Nobody listens while the server stops; the next start finds the function as it is.
-            let _ = self.unsettled.send(entry);
+        self.changed.insert(at);
+    }
+
+    fn parts(&mut self, at: &(Scope, String)) -> &mut Parts {
+        self.parts.entry(at.clone()).or_default()
+    }
+
+    fn apply_function(&mut self, at: &(Scope, String), stored: Option<&Record>) -> Result<(), String> {
+        let Some(stored) = stored else {
+            self.parts(at).function = None;
+            return Ok(());
+        };
+        let record = FunctionRecord::read(&stored.value)?;
+        let spec = record.runnable().map(|snapshot| snapshot.spec(&at.0, &at.1, Version::Latest, &self.code));
+        let parts = self.parts(at);
+        parts.unreported = record.is_unsettled();
+        parts.function = Some((Arc::new(record), stored.revision, spec.map(Arc::new)));
+        Ok(())
+    }
+
+    fn apply_version(
+        &mut self,
+        at: &(Scope, String),
+        part: &str,
+        stored: Option<&Record>,
+    ) -> Result<(), String> {
+        let Some(Version::Number(number)) = Version::parse(part) else {
+            return Err(format!("{part:?} is no version number"));
+        };
+        let Some(stored) = stored else {
+            put(&mut self.parts(at).versions, number, None);
+            return Ok(());
+        };
+        let record = VersionRecord::read(&stored.value)?;
+        let version = Version::Number(number);
+        let spec = record.runnable().map(|snapshot| snapshot.spec(&at.0, &at.1, version, &self.code));
+        let entry = Arc::new(VersionEntry { record, revision: stored.revision, spec: spec.map(Arc::new) });
+        let parts = self.parts(at);
+        if entry.record.state.is == State::Pending {
+            parts.pending.push(entry.clone());
+        }
+        put(&mut parts.versions, number, Some(entry));
+        Ok(())
+    }
+
+    fn apply_alias(
+        &mut self,
+        at: &(Scope, String),
+        part: &str,
+        stored: Option<&Record>,
+    ) -> Result<(), String> {
+        let alias = stored.map(|stored| AliasRecord::read(&stored.value)).transpose()?;
+        put(&mut self.parts(at).aliases, part.to_owned(), alias.map(Arc::new));
+        Ok(())
+    }
+
+    /// Shows what has changed, each function with all its parts at once, and reports what is unsettled.
+    fn show(&mut self) {
+        for at in self.changed.drain() {
+            let functions = self.catalogue.functions(&at.0);
+            let Some(parts) = self.parts.get_mut(&at) else { continue };
+            let Some((record, revision, spec)) = parts.function.clone() else {
+                functions.write().unwrap_or_else(PoisonError::into_inner).remove(&at.1);
+                if parts.is_empty() {
+                    self.parts.remove(&at);
+                }
+                continue;
+            };
+            let entry = Arc::new(Entry {
+                scope: at.0.clone(),
+                record,
+                revision,
+                spec,
+                versions: parts.versions.clone(),
+                aliases: parts.aliases.clone(),
+                dependents: parts.dependents.clone(),
+            });
+            {
+                let mut functions = functions.write().unwrap_or_else(PoisonError::into_inner);
+                functions.insert(at.1.clone(), entry.clone());
+            }
+            let function = std::mem::take(&mut parts.unreported).then(|| Unsettled::Function(entry.clone()));
+            let versions = parts.pending.drain(..).map(|version| Unsettled::Version(entry.clone(), version));
+            for unsettled in function.into_iter().chain(versions) {
+                // Nobody listens while the server stops; the next start finds it as it is.
+                let _ = self.unsettled.send(unsettled);
+            }
         }
     }
+}
+
+/// Puts into a map that readers may hold, or removes.
+fn put<K: Ord + Clone, V: Clone>(map: &mut Arc<BTreeMap<K, V>>, key: K, value: Option<V>) {
+    let map = Arc::make_mut(map);
+    match value {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use lambkin_core::metadata::{Expect, StoreError, Write};
+use lambkin_core::ids::Scope;
+use lambkin_core::metadata::{Expect, Write};
 use lambkin_model::lambda::{
     CreateFunctionRequest, DeleteFunctionRequest, DeleteFunctionResponse, FunctionCode,
     FunctionConfiguration, errors,
@@ -11,10 +12,13 @@ use lambkin_model::lambda::{
 use lambkin_model::{AwsError, RequestContext};
 
 use super::archive::ArchiveError;
+use super::change::{encode, put_version};
 use super::code::PackageError;
 use super::faults::{self, conflict, invalid, unsupported};
-use super::names::{self, LATEST};
-use super::record::{FORMAT, FunctionRecord, KIND, Snapshot, State, Status};
+use super::names::{self, LATEST, Target, Version, is_number};
+use super::record::{ALIAS_KIND, FORMAT, FunctionRecord, KIND, Snapshot, State, Status, VERSION_KIND};
+use super::versions::publish;
+use super::view::Shown;
 use super::{Inner, settings, tags, view};
 
 /// Largest zip that may be sent in a request, in bytes (AWS quota).
@@ -31,7 +35,7 @@ impl Inner {
     ) -> Result<FunctionConfiguration, AwsError> {
         let target = names::resolve(context, "CreateFunction", request.function_name.as_deref(), None)?;
         let target = target.require_latest()?;
-        refuse_publishing(request.publish, request.publish_to.as_deref())?;
+        refuse_publish_to(request.publish_to.as_deref())?;
         let config = settings::create(&request, &target.name)?;
         let tags = tags::check(BTreeMap::new(), request.tags.clone().unwrap_or_default())?;
         let package = package_of(&CodeSource::from(request.code.unwrap_or_default()))?;
@@ -39,12 +43,13 @@ impl Inner {
         if self.catalogue.get(&target.scope, &target.name).is_some() {
             return Err(exists());
         }
-        self.check_code_storage(&target.scope, package.len(), "CreateFunction")?;
+        check_zip_size(package.len(), "CreateFunction")?;
+        self.check_code_storage(&target.scope, package.len() as u64)?;
 
         let pin = self.code.pin().await;
         let code = self.code.store(package, &pin).await.map_err(package_error)?;
         let now_ms = self.clock.now_ms();
-        let record = FunctionRecord {
+        let mut record = FunctionRecord {
             v: FORMAT,
             name: target.name.clone(),
             created_ms: now_ms,
@@ -54,15 +59,28 @@ impl Inner {
             state: Status::being_created(State::Pending),
             last_update: None,
             tags,
+            last_version: 0,
         };
-        match self.write(&target.scope, &record, Expect::Absent).await {
-            Ok(revision) => self.catalogue.wait(revision).await.map_err(faults::store)?,
-            Err(StoreError::Conflict { .. }) => return Err(exists()),
-            Err(error) => return Err(faults::store(error)),
+        let version = (request.publish == Some(true)).then(|| publish(&mut record, None, now_ms));
+        let mut writes = vec![Write {
+            kind: KIND.to_owned(),
+            key: FunctionRecord::key(&target.scope, &target.name),
+            expect: Expect::Absent,
+            value: Some(encode(&record)?),
+        }];
+        if let Some(version) = &version {
+            writes.push(put_version(&target, version)?);
+        }
+        if !self.commit(writes).await? {
+            return Err(exists());
         }
         drop(pin);
         tracing::info!(function = %target.arn(), runtime = %record.current.config.runtime, "function created");
-        Ok(view::configuration(&target.scope, &record, None))
+        Ok(match &version {
+            // AWS gives the version's configuration with the function's own ARN.
+            Some(version) => view::configuration(&Shown::version(&target.scope, &target.name, version)),
+            None => view::configuration(&Shown::latest(&target.scope, &record)),
+        })
     }
 
     pub(crate) async fn delete_function(
@@ -72,56 +90,70 @@ impl Inner {
     ) -> Result<DeleteFunctionResponse, AwsError> {
         let name = request.function_name.as_deref();
         let target = names::resolve(context, "DeleteFunction", name, request.qualifier.as_deref())?;
-        let entry = self.catalogue.get(&target.scope, &target.name).ok_or_else(|| target.not_found())?;
         match target.qualifier.as_deref() {
-            None => {}
+            None => self.delete_whole(&target).await?,
             Some(LATEST) => {
+                self.find_target(target)?;
                 return Err(invalid("$LATEST version cannot be deleted without deleting the function."));
             }
-            Some(_) => return Err(target.not_found()),
-        }
-        let key = FunctionRecord::key(&target.scope, &target.name);
-        let mut expect = Expect::At(entry.revision);
-        let revision = loop {
-            let write = Write { kind: KIND.to_owned(), key: key.clone(), expect, value: None };
-            match self.metadata.commit(vec![write]).await {
-                Ok(revision) => break revision,
-                // Whatever it has changed to, it is to go; unless it has gone.
-                Err(StoreError::Conflict { .. }) => {
-                    let stored = self.metadata.get(KIND, &key).await.map_err(faults::store)?;
-                    expect = Expect::At(stored.ok_or_else(|| target.not_found())?.revision);
+            Some(number) if is_number(number) => match Version::parse(number) {
+                Some(Version::Number(number)) => {
+                    self.delete_version(&target.unqualified(), number).await?;
                 }
-                Err(error) => return Err(faults::store(error)),
+                _ => {
+                    self.find_target(target.unqualified())?;
+                }
+            },
+            Some(alias) => {
+                self.find_target(target.clone())?;
+                return Err(invalid(format!(
+                    "DeleteFunction deletes a function or one of its versions. To delete the alias {alias}, use \
+                     DeleteAlias."
+                )));
             }
-        };
-        self.catalogue.wait(revision).await.map_err(faults::store)?;
-        self.invoker.retire(&target.scope.function_arn(&target.name), None);
-        tracing::info!(function = %target.arn(), "function deleted");
+        }
         Ok(DeleteFunctionResponse { status_code: Some(204) })
     }
 
-    /// Refuses more code than an account may have.
-    pub(crate) fn check_code_storage(
-        &self,
-        scope: &lambkin_core::ids::Scope,
-        more: usize,
-        operation: &str,
-    ) -> Result<(), AwsError> {
-        if more > MAX_ZIP {
-            return Err(AwsError::new(
-                "RequestEntityTooLargeException",
-                413,
-                format!("Request must be smaller than 69905067 bytes for the {operation} operation"),
-            ));
+    /// Deletes a function with all that belongs to it.
+    async fn delete_whole(&self, target: &Target) -> Result<(), AwsError> {
+        loop {
+            let owner = self.owner(target).await?;
+            let mut writes = vec![owner.delete()];
+            for kind in [VERSION_KIND, ALIAS_KIND] {
+                writes.extend(self.delete_parts(kind, target).await?);
+            }
+            writes.extend(self.delete_all_dependents(target).await?);
+            if self.commit(writes).await? {
+                break;
+            }
         }
-        let total = self.code_usage(scope).0.saturating_add(more as u64);
-        if total > MAX_TOTAL_CODE {
+        self.invoker.retire(&target.scope.function_arn(&target.name), None);
+        tracing::info!(function = %target.arn(), "function deleted");
+        Ok(())
+    }
+
+    /// Refuses more code than an account may have; `more` is in bytes.
+    pub(crate) fn check_code_storage(&self, scope: &Scope, more: u64) -> Result<(), AwsError> {
+        if self.code_usage(scope).0.saturating_add(more) > MAX_TOTAL_CODE {
             return Err(
                 errors::code_storage_exceeded_exception("Code storage limit exceeded.").with("Type", "User")
             );
         }
         Ok(())
     }
+}
+
+/// Refuses a zip that is too large for a request.
+pub(crate) fn check_zip_size(size: usize, operation: &str) -> Result<(), AwsError> {
+    if size <= MAX_ZIP {
+        return Ok(());
+    }
+    Err(AwsError::new(
+        "RequestEntityTooLargeException",
+        413,
+        format!("Request must be smaller than 69905067 bytes for the {operation} operation"),
+    ))
 }
 
 /// Where a request says the code is.
@@ -161,15 +193,12 @@ pub(crate) fn package_of(source: &CodeSource) -> Result<Bytes, AwsError> {
     }
 }
 
-/// Versions do not exist yet.
-pub(crate) fn refuse_publishing(publish: Option<bool>, publish_to: Option<&str>) -> Result<(), AwsError> {
-    if publish_to.is_some() {
-        return Err(unsupported("PublishTo"));
+/// Publishing for managed instances is not there yet.
+pub(crate) fn refuse_publish_to(publish_to: Option<&str>) -> Result<(), AwsError> {
+    match publish_to {
+        Some(_) => Err(unsupported("PublishTo")),
+        None => Ok(()),
     }
-    if publish == Some(true) {
-        return Err(unsupported("Publish (function versions)"));
-    }
-    Ok(())
 }
 
 /// AWS's texts for packages it does not take; what exactly is wrong goes to the log.

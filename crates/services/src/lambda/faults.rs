@@ -19,6 +19,15 @@ pub(crate) fn conflict(message: impl Into<String>) -> AwsError {
     errors::resource_conflict_exception(message).with("Type", "User")
 }
 
+/// 412 `PreconditionFailedException`: the caller has not seen the present state.
+pub(crate) fn precondition_failed() -> AwsError {
+    errors::precondition_failed_exception(
+        "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to \
+         retrieve the latest Revision Id",
+    )
+    .with("Type", "User")
+}
+
 /// A setting that Lambkin knows and cannot honour yet; it is never stored silently.
 pub(crate) fn unsupported(setting: &str) -> AwsError {
     invalid(format!("Lambkin does not support {setting} yet."))

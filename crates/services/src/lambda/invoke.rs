@@ -10,7 +10,6 @@ use serde::de::IgnoredAny;
 
 use super::Inner;
 use super::faults::{conflict, service, unsupported};
-use super::names;
 
 /// Longest X-Amz-Client-Context in base64 characters (AWS quota).
 const MAX_CLIENT_CONTEXT: usize = 3583;
@@ -25,8 +24,7 @@ impl Inner {
         request: InvocationRequest,
     ) -> Result<InvocationResponse, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "Invoke", name, request.qualifier.as_deref())?;
-        let entry = self.entry(&target)?;
+        let found = self.find(context, "Invoke", name, request.qualifier.as_deref())?;
         if request.durable_execution_name.is_some() {
             return Err(unsupported("DurableExecutionName"));
         }
@@ -51,19 +49,18 @@ impl Inner {
         let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
         check_json(&payload)?;
         let client_context = request.client_context.as_deref().map(decode_client_context).transpose()?;
-        let Some(spec) = entry.spec.clone() else {
-            return Err(conflict(format!(
+        let spec = found.route(|| self.dice.throw()).map_err(|state| {
+            conflict(format!(
                 "The operation cannot be performed at this time. The function is currently in the following \
-                 state: {}",
-                entry.record.state.is.name()
-            )));
-        };
+                 state: {state}"
+            ))
+        })?;
         if invocation_type == "DryRun" {
             return Ok(InvocationResponse { status_code: Some(204), ..Default::default() });
         }
         let invocation = Invocation {
             request_id: context.request_id.clone(),
-            invoked_function_arn: target.arn(),
+            invoked_function_arn: found.target.arn(),
             payload,
             client_context,
             trace_id: context.trace_id.clone(),

@@ -1,26 +1,34 @@
 //! AWS Lambda: functions, their code and their invocation.
 //!
-//! A function is one record in the metadata store (`record`); the `catalogue` holds all of them in
-//! memory. Reads and invokes touch the catalogue only. Writers commit with a condition on the record's
-//! revision and answer once the catalogue has applied it; `reconcile` then prepares the function and
-//! settles its state.
+//! A function is one record in the metadata store with further ones for its versions, its aliases (`record`)
+//! and its settings (`dependents`); the `catalogue` holds all of them in memory. `resolve` finds there what a
+//! name and a qualifier mean. Reads and invokes touch the catalogue only. Writers commit with a condition on
+//! the function record's revision and answer once the catalogue has applied it (`change`); `reconcile` then
+//! prepares the function or version and settles its state.
 
+mod aliases;
 mod api;
 mod archive;
 mod catalogue;
+mod change;
 mod code;
 mod create;
+mod dependents;
 mod download;
 mod faults;
+mod function_settings;
 mod invoke;
 mod names;
 mod read;
 mod reconcile;
 mod record;
+mod resolve;
+mod routing;
 mod runtimes;
 mod settings;
 mod tags;
 mod update;
+mod versions;
 mod view;
 
 use std::collections::HashMap;
@@ -31,22 +39,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use lambkin_core::Clock;
 use lambkin_core::blobs::BlobStore;
-use lambkin_core::ids::Scope;
 use lambkin_core::invoke::Invoker;
-use lambkin_core::metadata::{Expect, MetadataStore, Revision, StoreError, Write};
-use lambkin_model::AwsError;
+use lambkin_core::metadata::{MetadataStore, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use download::DownloadError;
 
-use catalogue::{Catalogue, Entry};
+use catalogue::Catalogue;
 use code::CodeFolders;
 #[cfg(test)]
 pub(crate) use code::hex_sha256;
 use download::Signer;
-use names::Target;
-use record::{FunctionRecord, KIND};
+use routing::Dice;
 
 /// How often unused packages are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(300);
@@ -121,6 +126,7 @@ pub(crate) struct Inner {
     catalogue: Arc<Catalogue>,
     code: Arc<CodeFolders>,
     signer: Signer,
+    dice: Dice,
 }
 
 impl std::fmt::Debug for Inner {
@@ -142,10 +148,7 @@ impl LambdaService {
         let (report, unsettled) = mpsc::unbounded_channel();
         let (catalogue, feeder) = Catalogue::new(changes, code.clone(), report.clone());
         let mut tasks = vec![tokio::spawn(feeder.run())];
-        let stored = deps.metadata.scan(KIND, "").await?;
-        if let Some(newest) = stored.iter().map(|record| record.revision).max() {
-            catalogue.wait(newest).await?;
-        }
+        catalogue.catch_up().await?;
         let inner = Arc::new(Inner {
             metadata: deps.metadata,
             invoker: deps.invoker,
@@ -154,9 +157,10 @@ impl LambdaService {
             catalogue,
             code,
             signer,
+            dice: Dice::new(),
         });
-        for entry in inner.catalogue.all().into_iter().filter(|entry| reconcile::may_be_retried(entry)) {
-            let _ = report.send(entry);
+        for failed in inner.catalogue.all().iter().flat_map(reconcile::to_be_retried) {
+            let _ = report.send(failed);
         }
         drop(report);
         tasks.push(tokio::spawn(reconcile::run(inner.clone(), unsettled)));
@@ -180,54 +184,6 @@ impl LambdaService {
 impl Drop for LambdaService {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-impl Inner {
-    /// The function a request means.
-    fn entry(&self, target: &Target) -> Result<Arc<Entry>, AwsError> {
-        let entry = self.catalogue.get(&target.scope, &target.name).ok_or_else(|| target.not_found())?;
-        match target.qualifier.as_deref() {
-            None | Some(names::LATEST) => Ok(entry),
-            Some(_) => Err(target.not_found()),
-        }
-    }
-
-    /// Commits one record; the answer does not wait for the catalogue.
-    async fn write(
-        &self,
-        scope: &Scope,
-        record: &FunctionRecord,
-        expect: Expect,
-    ) -> Result<Revision, StoreError> {
-        let value = serde_json::to_vec(record).map_err(|error| StoreError::Failed(error.to_string()))?;
-        let key = FunctionRecord::key(scope, &record.name);
-        let write = Write { kind: KIND.to_owned(), key, expect, value: Some(value.into()) };
-        self.metadata.commit(vec![write]).await
-    }
-
-    /// Reads the record, changes it, and commits it unless it has been changed meanwhile, in which case it
-    /// starts again. Answers the new record once the catalogue has it.
-    async fn change(
-        &self,
-        target: &Target,
-        mut change: impl FnMut(&FunctionRecord) -> Result<FunctionRecord, AwsError> + Send,
-    ) -> Result<FunctionRecord, AwsError> {
-        let key = FunctionRecord::key(&target.scope, &target.name);
-        loop {
-            let stored = self.metadata.get(KIND, &key).await.map_err(faults::store)?;
-            let stored = stored.ok_or_else(|| target.not_found())?;
-            let record = FunctionRecord::read(&stored.value).map_err(faults::service)?;
-            let next = change(&record)?;
-            match self.write(&target.scope, &next, Expect::At(stored.revision)).await {
-                Ok(revision) => {
-                    self.catalogue.wait(revision).await.map_err(faults::store)?;
-                    return Ok(next);
-                }
-                Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(faults::store(error)),
-            }
-        }
     }
 }
 

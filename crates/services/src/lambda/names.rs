@@ -1,15 +1,68 @@
 //! Function names as the API takes them: bare, as a partial or full ARN, with a qualifier in the name or
 //! beside it.
 
+use std::fmt;
+
 use lambkin_core::ids::Scope;
 use lambkin_model::lambda::errors;
 use lambkin_model::{AwsError, RequestContext};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest bare function name in characters (the model's bound is that of an ARN).
 pub(crate) const MAX_NAME: usize = 64;
 
 /// The version that every function has.
 pub(crate) const LATEST: &str = "$LATEST";
+
+/// A version of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) enum Version {
+    /// `$LATEST`, the one that changes.
+    #[default]
+    Latest,
+    /// A published one.
+    Number(u64),
+}
+
+impl Version {
+    /// The version a text names; `None` where it can name none that exists.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text == LATEST {
+            return Some(Self::Latest);
+        }
+        let number = text.parse::<u64>().ok().filter(|number| *number > 0)?;
+        // `+7` and `007` are numbers, but no names of versions.
+        (text == number.to_string()).then_some(Self::Number(number))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str(LATEST),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no version")))
+    }
+}
+
+/// Whether a qualifier is in the form of a version number, and so never an alias.
+pub(crate) fn is_number(qualifier: &str) -> bool {
+    !qualifier.is_empty() && qualifier.bytes().all(|byte| byte.is_ascii_digit())
+}
 
 /// A function name taken apart. Absent parts were not given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +91,16 @@ impl Target {
         }
     }
 
+    /// The same function with another qualifier.
+    pub(crate) fn with(&self, qualifier: &str) -> Self {
+        Self { qualifier: Some(qualifier.to_owned()), ..self.clone() }
+    }
+
+    /// The function itself.
+    pub(crate) fn unqualified(self) -> Self {
+        Self { qualifier: None, ..self }
+    }
+
     /// "Function not found" for this target.
     pub(crate) fn not_found(&self) -> AwsError {
         errors::resource_not_found_exception(format!("Function not found: {}", self.arn()))
@@ -47,7 +110,7 @@ impl Target {
     /// Refuses qualifiers other than `$LATEST`, for operations that change the unpublished version.
     pub(crate) fn require_latest(self) -> Result<Self, AwsError> {
         match self.qualifier.as_deref() {
-            None | Some(LATEST) => Ok(Self { qualifier: None, ..self }),
+            None | Some(LATEST) => Ok(self.unqualified()),
             Some(_) => Err(errors::invalid_parameter_value_exception(
                 "Current operation does not support versions other than $LATEST. Please set the version to \
                  $LATEST or do not set a version in your request.",
@@ -255,6 +318,17 @@ mod tests {
         assert_eq!(code("123456789012:function:f", None).unwrap_err().0, "AccessDeniedException");
         assert_eq!(code(&"x".repeat(65), None).unwrap_err().0, "ValidationException");
         assert!(code(&"x".repeat(64), None).is_ok());
+    }
+
+    #[test]
+    fn versions_have_one_name_each() {
+        assert_eq!(Version::parse("$LATEST"), Some(Version::Latest));
+        assert_eq!(Version::parse("12").map(|version| version.to_string()).as_deref(), Some("12"));
+        for text in ["", "0", "007", "+7", "-1", "1.0", "live", "99999999999999999999"] {
+            assert_eq!(Version::parse(text), None, "{text}");
+        }
+        assert!(Version::Latest < Version::Number(1) && Version::Number(9) < Version::Number(10));
+        assert!(is_number("007") && !is_number("7a") && !is_number(""));
     }
 
     proptest! {

@@ -1,19 +1,24 @@
 //! Reads: functions, lists, account figures, and the settings that no function has yet, which are answered
 //! as for a function without them.
 
+use std::ops::Bound;
+use std::sync::Arc;
+
 use lambkin_core::ids::Scope;
 use lambkin_model::lambda::{
     AccountLimit, AccountUsage, FunctionCodeLocation, FunctionConfiguration, GetAccountSettingsResponse,
-    GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyResponse, GetFunctionRecursionConfigResponse,
-    GetFunctionRequest, GetFunctionResponse, GetRuntimeManagementConfigResponse, ListFunctionsRequest,
-    ListFunctionsResponse, ListVersionsByFunctionRequest, ListVersionsByFunctionResponse,
+    GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyResponse, GetFunctionRequest,
+    GetFunctionResponse, ListFunctionsRequest, ListFunctionsResponse,
 };
 use lambkin_model::{AwsError, RequestContext};
 
 use super::archive::MAX_UNZIPPED;
+use super::catalogue::Entry;
 use super::create::{MAX_TOTAL_CODE, MAX_ZIP};
 use super::faults::{invalid, not_found};
-use super::names::{self, LATEST, Target};
+use super::names::{self, Target, Version};
+use super::versions::versions_after;
+use super::view::Shown;
 use super::{Inner, view};
 use crate::paging;
 
@@ -26,18 +31,18 @@ impl Inner {
         context: &RequestContext,
         request: &GetFunctionRequest,
     ) -> Result<GetFunctionResponse, AwsError> {
-        let target = self.target(context, "GetFunction", &request.function_name, &request.qualifier)?;
-        let entry = self.entry(&target)?;
-        let record = &entry.record;
+        let (name, qualifier) = (request.function_name.as_deref(), request.qualifier.as_deref());
+        let found = self.find(context, "GetFunction", name, qualifier)?;
+        let record = &found.entry.record;
         let location = self.signer.link(
             &context.endpoint,
-            &target.scope,
-            &target.name,
-            &record.current.code.sha256,
+            &found.target.scope,
+            &found.target.name,
+            &found.snapshot().code.sha256,
             self.clock.now(),
         );
         Ok(GetFunctionResponse {
-            configuration: Some(view::configuration(&target.scope, record, target.qualifier.as_deref())),
+            configuration: Some(view::configuration(&Shown::found(&found))),
             code: Some(FunctionCodeLocation {
                 repository_type: Some("S3".to_owned()),
                 location: Some(location),
@@ -54,9 +59,8 @@ impl Inner {
         name: &Option<String>,
         qualifier: &Option<String>,
     ) -> Result<FunctionConfiguration, AwsError> {
-        let target = self.target(context, "GetFunctionConfiguration", name, qualifier)?;
-        let entry = self.entry(&target)?;
-        Ok(view::configuration(&target.scope, &entry.record, target.qualifier.as_deref()))
+        let found = self.find(context, "GetFunctionConfiguration", name.as_deref(), qualifier.as_deref())?;
+        Ok(view::configuration(&Shown::found(&found)))
     }
 
     pub(crate) fn list_functions(
@@ -75,27 +79,46 @@ impl Inner {
         let scope = names::scope_of(context);
         let after = place(request.marker.as_deref())?;
         let page = page(request.max_items);
-        let mut entries = self.catalogue.list(&scope, after.as_deref(), page + 1);
+        if all_versions {
+            return self.list_all_versions(&scope, after.as_deref(), page);
+        }
+        let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut entries = self.catalogue.list(&scope, start, page + 1);
         let next_marker = paging::cut(&mut entries, page, |entry| &entry.record.name);
-        let qualifier = all_versions.then_some(LATEST);
-        let functions = entries.iter().map(|entry| view::listed(&scope, &entry.record, qualifier)).collect();
+        let functions =
+            entries.iter().map(|entry| view::listed(&Shown::latest(&scope, &entry.record))).collect();
         Ok(ListFunctionsResponse { functions: Some(functions), next_marker })
     }
 
-    pub(crate) fn list_versions(
+    /// Every version of every function; a page ends with `NAME:VERSION`.
+    fn list_all_versions(
         &self,
-        context: &RequestContext,
-        request: &ListVersionsByFunctionRequest,
-    ) -> Result<ListVersionsByFunctionResponse, AwsError> {
-        let target = self.target(context, "ListVersionsByFunction", &request.function_name, &None)?;
-        let entry = self.entry(&Target { qualifier: None, ..target.clone() })?;
-        let after = place(request.marker.as_deref())?;
-        // The one version is on the first page.
-        let versions = match after {
-            None => vec![view::listed(&target.scope, &entry.record, Some(LATEST))],
-            Some(_) => Vec::new(),
+        scope: &Scope,
+        after: Option<&str>,
+        page: usize,
+    ) -> Result<ListFunctionsResponse, AwsError> {
+        let after = match after.map(|place| place.split_once(':')) {
+            None => None,
+            Some(place) => {
+                let place = place.and_then(|(name, version)| Some((name, Version::parse(version)?)));
+                Some(place.ok_or_else(|| invalid("Invalid Marker."))?)
+            }
         };
-        Ok(ListVersionsByFunctionResponse { versions: Some(versions), next_marker: None })
+        let start = after.map_or(Bound::Unbounded, |(name, _)| Bound::Included(name));
+        // Each function has at least one version.
+        let entries = self.catalogue.list(scope, start, page + 2);
+        let mut versions = Vec::new();
+        for entry in &entries {
+            let name = &*entry.record.name;
+            let after = after.filter(|(last, _)| *last == name).map(|(_, version)| version);
+            let rest = (page + 1).saturating_sub(versions.len());
+            versions.extend(versions_after(entry, after, rest).into_iter().map(|(version, shown)| {
+                (format!("{name}:{version}"), view::listed(&shown.qualified(&version)))
+            }));
+        }
+        let next_marker = paging::cut(&mut versions, page, |(place, _)| place);
+        let functions = versions.into_iter().map(|(_, configuration)| configuration).collect();
+        Ok(ListFunctionsResponse { functions: Some(functions), next_marker })
     }
 
     pub(crate) fn get_account_settings(&self, context: &RequestContext) -> GetAccountSettingsResponse {
@@ -117,34 +140,14 @@ impl Inner {
         }
     }
 
-    /// Bytes of all packages and number of functions.
+    /// Bytes of the packages of all versions, and number of functions.
     pub(crate) fn code_usage(&self, scope: &Scope) -> (u64, usize) {
-        let entries = self.catalogue.list(scope, None, usize::MAX);
-        (entries.iter().map(|entry| entry.record.current.code.size).sum(), entries.len())
-    }
-
-    pub(crate) fn get_runtime_management(
-        &self,
-        context: &RequestContext,
-        name: &Option<String>,
-        qualifier: &Option<String>,
-    ) -> Result<GetRuntimeManagementConfigResponse, AwsError> {
-        let target = self.target(context, "GetRuntimeManagementConfig", name, qualifier)?;
-        self.entry(&target)?;
-        Ok(GetRuntimeManagementConfigResponse {
-            update_runtime_on: Some("Auto".to_owned()),
-            function_arn: Some(target.arn()),
-            runtime_version_arn: None,
-        })
-    }
-
-    pub(crate) fn get_recursion(
-        &self,
-        context: &RequestContext,
-        name: &Option<String>,
-    ) -> Result<GetFunctionRecursionConfigResponse, AwsError> {
-        self.existing(context, "GetFunctionRecursionConfig", name, &None)?;
-        Ok(GetFunctionRecursionConfigResponse { recursive_loop: Some("Terminate".to_owned()) })
+        let entries = self.catalogue.list(scope, Bound::Unbounded, usize::MAX);
+        let of_function = |entry: &Arc<Entry>| {
+            let versions = entry.versions.values().map(|version| version.record.snapshot.code.size);
+            entry.record.current.code.size + versions.sum::<u64>()
+        };
+        (entries.iter().map(of_function).sum(), entries.len())
     }
 
     pub(crate) fn get_code_signing(
@@ -191,29 +194,17 @@ impl Inner {
         name: &Option<String>,
         qualifier: &Option<String>,
     ) -> Result<Target, AwsError> {
-        let target = self.target(context, operation, name, qualifier)?;
-        self.entry(&target)?;
-        Ok(target)
-    }
-
-    fn target(
-        &self,
-        context: &RequestContext,
-        operation: &str,
-        name: &Option<String>,
-        qualifier: &Option<String>,
-    ) -> Result<Target, AwsError> {
-        names::resolve(context, operation, name.as_deref(), qualifier.as_deref())
+        Ok(self.find(context, operation, name.as_deref(), qualifier.as_deref())?.target)
     }
 }
 
 /// Items per page for a MaxItems.
-fn page(max_items: Option<i32>) -> usize {
+pub(crate) fn page(max_items: Option<i32>) -> usize {
     max_items.and_then(|items| usize::try_from(items).ok()).map_or(PAGE, |items| items.clamp(1, PAGE))
 }
 
 /// The place a Marker stands for.
-fn place(marker: Option<&str>) -> Result<Option<String>, AwsError> {
+pub(crate) fn place(marker: Option<&str>) -> Result<Option<String>, AwsError> {
     match marker {
         None | Some("") => Ok(None),
         Some(marker) => paging::from_token(marker).map(Some).ok_or_else(|| invalid("Invalid Marker.")),

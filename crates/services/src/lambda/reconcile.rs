@@ -4,13 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lambkin_core::metadata::{Expect, StoreError};
+use lambkin_core::metadata::{Expect, Revision, StoreError, Write};
+use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::Inner;
-use super::catalogue::Entry;
-use super::record::{FunctionRecord, State, Status, Update};
+use super::catalogue::{Entry, Unsettled, VersionEntry};
+use super::code::PackageError;
+use super::create::new_revision_id;
+use super::function_settings::RuntimeManagement;
+use super::names::Version;
+use super::record::{FunctionRecord, KIND, Snapshot, State, Status, Update, VERSION_KIND, part_key};
+use super::view::runtime_version_arn;
 
 /// How many functions are prepared at once.
 const PARALLEL: usize = 8;
@@ -21,16 +27,23 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// StateReasonCode of a runtime that the host does not have.
 const INVALID_RUNTIME: &str = "InvalidRuntime";
 
-/// Settles reported functions until nobody reports any more.
-pub(crate) async fn run(inner: Arc<Inner>, mut unsettled: mpsc::UnboundedReceiver<Arc<Entry>>) {
+/// Settles what is reported until nobody reports any more.
+pub(crate) async fn run(inner: Arc<Inner>, mut unsettled: mpsc::UnboundedReceiver<Unsettled>) {
     let permits = Arc::new(Semaphore::new(PARALLEL));
     let mut tasks = JoinSet::new();
-    while let Some(entry) = unsettled.recv().await {
+    while let Some(reported) = unsettled.recv().await {
         while tasks.try_join_next().is_some() {}
         let (inner, permits) = (inner.clone(), permits.clone());
         tasks.spawn(async move {
             let Ok(_permit) = permits.acquire_owned().await else { return };
-            while let Err(error) = settle(&inner, &entry).await {
+            loop {
+                let (entry, settled) = match &reported {
+                    Unsettled::Function(entry) => (entry, settle(&inner, entry).await),
+                    Unsettled::Version(entry, version) => {
+                        (entry, settle_version(&inner, entry, version).await)
+                    }
+                };
+                let Err(error) = settled else { return };
                 tracing::warn!(function = %entry.record.name, %error, "cannot settle a function; trying again");
                 tokio::time::sleep(PAUSE).await;
             }
@@ -38,58 +51,133 @@ pub(crate) async fn run(inner: Arc<Inner>, mut unsettled: mpsc::UnboundedReceive
     }
 }
 
-/// Whether a function failed for the lack of a runtime that the host may have got since.
-pub(crate) fn may_be_retried(entry: &Entry) -> bool {
+/// What of a function failed for the lack of a runtime that the host may have got since.
+pub(crate) fn to_be_retried(entry: &Arc<Entry>) -> Vec<Unsettled> {
     let record = &entry.record;
     let lacks = |code: &Option<String>| code.as_deref() == Some(INVALID_RUNTIME);
-    record.state.is == State::Failed && lacks(&record.state.reason_code)
+    let failed = record.state.is == State::Failed && lacks(&record.state.reason_code)
         || record
             .last_update
             .as_ref()
-            .is_some_and(|update| update.is == Update::Failed && lacks(&update.reason_code))
+            .is_some_and(|update| update.is == Update::Failed && lacks(&update.reason_code));
+    let versions = entry.versions.values().filter(|version| {
+        version.record.state.is == State::Failed && lacks(&version.record.state.reason_code)
+    });
+    failed
+        .then(|| Unsettled::Function(entry.clone()))
+        .into_iter()
+        .chain(versions.map(|version| Unsettled::Version(entry.clone(), version.clone())))
+        .collect()
+}
+
+/// How a preparation went: the runtime's description, or reason and code of the failure.
+type Outcome = Result<String, (String, &'static str)>;
+
+/// Prepares code and runtime of one state of a version.
+async fn prepare(
+    inner: &Inner,
+    entry: &Entry,
+    version: Version,
+    snapshot: &Snapshot,
+) -> Result<Outcome, StoreError> {
+    let invoker = inner.invoker.clone();
+    let runtime = snapshot.config.runtime.clone();
+    // Looking for an interpreter may start one.
+    let available = tokio::task::spawn_blocking(move || invoker.runtime_available(&runtime))
+        .await
+        .map_err(|error| StoreError::Failed(format!("looking for the runtime: {error}")))?;
+    let found = match available {
+        Ok(found) => found,
+        Err(advice) => return Ok(Err((advice, INVALID_RUNTIME))),
+    };
+    let bound = entry.dependent::<RuntimeManagement>(&version.to_string());
+    if let Some(pinned) = bound.as_ref().and_then(|bound| bound.pinned())
+        && pinned != runtime_version_arn(&entry.scope, &found)
+    {
+        let reason = format!(
+            "The function is bound to the runtime version {pinned}, and this host has {found}. Bring the former \
+             back, or set the runtime management to Auto."
+        );
+        return Ok(Err((reason, INVALID_RUNTIME)));
+    }
+    match inner.code.ensure(&snapshot.code.sha256).await {
+        Ok(()) => Ok(Ok(found)),
+        Err(PackageError::Store(error)) if !matches!(error, StoreError::NotFound) => Err(error),
+        Err(error) => {
+            tracing::error!(function = %entry.record.name, %error, "cannot unpack a stored package");
+            Ok(Err((format!("The deployment package cannot be read: {error}."), "InternalError")))
+        }
+    }
+}
+
+/// Whether something failed before and would fail the same again.
+fn is_no_news(is_unsettled: bool, outcome: &Outcome) -> bool {
+    !is_unsettled && matches!(outcome, Err((_, INVALID_RUNTIME)))
 }
 
 /// Prepares one function and writes how that went. A function that has changed meanwhile is left to the
 /// report of that change.
 async fn settle(inner: &Inner, entry: &Entry) -> Result<(), StoreError> {
-    let current = &entry.record.current;
-    let invoker = inner.invoker.clone();
-    let runtime = current.config.runtime.clone();
-    // Looking for an interpreter may start one.
-    let available = tokio::task::spawn_blocking(move || invoker.runtime_available(&runtime))
-        .await
-        .map_err(|error| StoreError::Failed(format!("looking for the runtime: {error}")))?;
-    let outcome = match available {
-        Err(advice) if entry.record.is_unsettled() => Err((advice, INVALID_RUNTIME)),
-        Err(_) => return Ok(()),
-        Ok(version) => match inner.code.ensure(&current.code.sha256).await {
-            Ok(()) => Ok(version),
-            Err(super::code::PackageError::Store(error)) if !matches!(error, StoreError::NotFound) => {
-                return Err(error);
-            }
-            Err(error) => {
-                tracing::error!(function = %entry.record.name, %error, "cannot unpack a stored package");
-                Err((format!("The deployment package cannot be read: {error}."), "InternalError"))
-            }
-        },
-    };
+    let outcome = prepare(inner, entry, Version::Latest, &entry.record.current).await?;
+    if is_no_news(entry.record.is_unsettled(), &outcome) {
+        return Ok(());
+    }
     let next = settled(&entry.record, outcome);
-    let revision = match inner.write(&entry.scope, &next, Expect::At(entry.revision)).await {
-        Ok(revision) => revision,
-        Err(StoreError::Conflict { .. }) => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    let key = FunctionRecord::key(&entry.scope, &next.name);
+    if !write(inner, KIND, key, entry.revision, &next).await? {
+        return Ok(());
+    }
     // Requests find the new state from here on; what runs the old one has had its time.
-    inner.catalogue.wait(revision).await?;
     if let Some(running) = next.runnable() {
         inner.invoker.retire(&entry.scope.function_arn(&next.name), Some(&running.revision_id));
     }
     Ok(())
 }
 
-/// The state after preparation: the runtime's description, or reason and code of the failure.
-fn settled(record: &FunctionRecord, outcome: Result<String, (String, &str)>) -> FunctionRecord {
+/// Prepares one published version and writes how that went.
+async fn settle_version(inner: &Inner, entry: &Entry, version: &VersionEntry) -> Result<(), StoreError> {
+    let number = Version::Number(version.record.number);
+    let outcome = prepare(inner, entry, number, &version.record.snapshot).await?;
+    if is_no_news(version.record.state.is == State::Pending, &outcome) {
+        return Ok(());
+    }
+    let mut next = version.record.clone();
+    next.state = match outcome {
+        Ok(runtime) => {
+            next.snapshot.runtime_version = Some(runtime);
+            Status::plain(State::Active)
+        }
+        Err((reason, code)) => Status::because(State::Failed, &reason, code),
+    };
+    let key = part_key(&entry.scope, &entry.record.name, &number.to_string());
+    write(inner, VERSION_KIND, key, version.revision, &next).await?;
+    Ok(())
+}
+
+/// Commits a record that replaces the one of a revision, and waits until the catalogue shows it; `false`
+/// where that one is no longer there.
+async fn write(
+    inner: &Inner,
+    kind: &str,
+    key: String,
+    revision: Revision,
+    next: &impl Serialize,
+) -> Result<bool, StoreError> {
+    let value = serde_json::to_vec(next).map_err(|error| StoreError::Failed(error.to_string()))?;
+    let expect = Expect::At(revision);
+    let write = Write { kind: kind.to_owned(), key, expect, value: Some(value.into()) };
+    match inner.metadata.commit(vec![write]).await {
+        Ok(_) => inner.catalogue.catch_up().await.map(|()| true),
+        Err(StoreError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The state after preparation. It has a RevisionId of its own, as in AWS: the one that the change answered
+/// is no longer good for guarding another.
+fn settled(record: &FunctionRecord, outcome: Outcome) -> FunctionRecord {
     let mut next = record.clone();
+    next.current.revision_id = new_revision_id();
     match outcome {
         Ok(version) => {
             next.current.runtime_version = Some(version);

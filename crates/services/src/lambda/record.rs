@@ -1,4 +1,10 @@
-//! What is stored of a function: one versioned JSON record under `ACCOUNT/REGION/NAME`.
+//! What is stored of a function: JSON records, one for the function with its `$LATEST` under
+//! `ACCOUNT/REGION/NAME`, one for each published version and each alias under
+//! `ACCOUNT/REGION/NAME/VERSION` and `ACCOUNT/REGION/NAME/ALIAS`.
+//!
+//! Every commit that changes what belongs to a function writes the function's record too, on condition of its
+//! revision; so all changes of one function come one after the other, and whatever a change has read is as
+//! it was when it is written. Only the settling of a version's state does without: it depends on nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +16,20 @@ use lambkin_core::ids::Scope;
 use serde::{Deserialize, Serialize};
 
 use super::code::CodeFolders;
-use super::names::LATEST;
+use super::names::Version;
 
 /// Metadata kind of functions.
 pub(crate) const KIND: &str = "lambda.function";
 
-/// Format of the record; a higher number than this is one that a newer Lambkin wrote.
-pub(crate) const FORMAT: u32 = 1;
+/// Metadata kind of published versions.
+pub(crate) const VERSION_KIND: &str = "lambda.version";
+
+/// Metadata kind of aliases.
+pub(crate) const ALIAS_KIND: &str = "lambda.alias";
+
+/// Format of the records; a higher number than this is one that a newer Lambkin wrote. Format 1 knew no
+/// versions: it is read as it is and written in this one.
+pub(crate) const FORMAT: u32 = 2;
 
 /// A function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +50,39 @@ pub(crate) struct FunctionRecord {
     pub(crate) last_update: Option<Status<Update>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) tags: BTreeMap<String, String>,
+    /// The highest version number given so far; none is given twice.
+    #[serde(default)]
+    pub(crate) last_version: u64,
+}
+
+/// A published version: it never changes, but for the outcome of its preparation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VersionRecord {
+    /// [`FORMAT`].
+    pub(crate) v: u32,
+    pub(crate) number: u64,
+    pub(crate) published_ms: i64,
+    /// The description given with the publication, instead of the configuration's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    /// As `$LATEST` was, with a RevisionId of its own.
+    pub(crate) snapshot: Snapshot,
+    pub(crate) state: Status<State>,
+}
+
+/// An alias.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AliasRecord {
+    /// [`FORMAT`].
+    pub(crate) v: u32,
+    pub(crate) name: String,
+    pub(crate) revision_id: String,
+    #[serde(default)]
+    pub(crate) description: String,
+    pub(crate) version: Version,
+    /// A second version and its share of the invocations, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) additional: Option<(u64, f64)>,
 }
 
 /// Code and configuration that belong together.
@@ -153,23 +199,13 @@ impl<T> Status<T> {
 impl FunctionRecord {
     /// Reads a stored record; says why not.
     pub(crate) fn read(stored: &[u8]) -> Result<Self, String> {
-        let record: Self = serde_json::from_slice(stored).map_err(|error| error.to_string())?;
-        if record.v > FORMAT {
-            return Err(format!("a newer Lambkin wrote it (format {})", record.v));
-        }
-        Ok(record)
+        let record: Self = read(stored, |record: &Self| record.v)?;
+        Ok(Self { v: FORMAT, ..record })
     }
 
     /// Metadata key.
     pub(crate) fn key(scope: &Scope, name: &str) -> String {
         format!("{}{name}", scope.key_prefix())
-    }
-
-    /// Scope and name of a metadata key.
-    pub(crate) fn split_key(key: &str) -> Option<(Scope, &str)> {
-        let (account, rest) = key.split_once('/')?;
-        let (region, name) = rest.split_once('/')?;
-        Some((Scope::new(account, region), name))
     }
 
     /// Whether a change is under way.
@@ -205,14 +241,79 @@ impl FunctionRecord {
     }
 }
 
+impl VersionRecord {
+    /// Reads a stored record; says why not.
+    pub(crate) fn read(stored: &[u8]) -> Result<Self, String> {
+        read(stored, |record: &Self| record.v)
+    }
+
+    /// What may be run now. A version of what runs as `$LATEST` is ready from the start, whatever its state
+    /// says yet.
+    pub(crate) fn runnable(&self) -> Option<&Snapshot> {
+        match self.state.is {
+            State::Active => Some(&self.snapshot),
+            State::Pending => self.snapshot.runtime_version.is_some().then_some(&self.snapshot),
+            State::Failed => None,
+        }
+    }
+
+    /// The description that the version shows.
+    pub(crate) fn shown_description(&self) -> &str {
+        self.description.as_deref().unwrap_or(&self.snapshot.config.description)
+    }
+}
+
+impl AliasRecord {
+    /// Reads a stored record; says why not.
+    pub(crate) fn read(stored: &[u8]) -> Result<Self, String> {
+        read(stored, |record: &Self| record.v)
+    }
+
+    /// Whether the alias leads to a version, always or for its share.
+    pub(crate) fn leads_to(&self, number: u64) -> bool {
+        self.version == Version::Number(number) || self.additional.is_some_and(|(other, _)| other == number)
+    }
+}
+
+/// Metadata key of what belongs to a function: its versions, aliases and settings.
+pub(crate) fn part_key(scope: &Scope, name: &str, part: &str) -> String {
+    format!("{}{name}/{part}", scope.key_prefix())
+}
+
+/// Scope, function and part of a metadata key; a function's own key has no part.
+pub(crate) fn split_key(key: &str) -> Option<(Scope, &str, Option<&str>)> {
+    let (account, rest) = key.split_once('/')?;
+    let (region, rest) = rest.split_once('/')?;
+    let (name, part) = rest.split_once('/').map_or((rest, None), |(name, part)| (name, Some(part)));
+    Some((Scope::new(account, region), name, part))
+}
+
+/// Reads a record unless it is of a format that this Lambkin does not know.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(
+    stored: &[u8],
+    format: impl Fn(&T) -> u32,
+) -> Result<T, String> {
+    let record: T = serde_json::from_slice(stored).map_err(|error| error.to_string())?;
+    match format(&record) {
+        newer if newer > FORMAT => Err(format!("a newer Lambkin wrote it (format {newer})")),
+        _ => Ok(record),
+    }
+}
+
 impl Snapshot {
     /// The form the engine takes.
-    pub(crate) fn spec(&self, scope: &Scope, name: &str, code: &CodeFolders) -> FunctionSpec {
+    pub(crate) fn spec(
+        &self,
+        scope: &Scope,
+        name: &str,
+        version: Version,
+        code: &CodeFolders,
+    ) -> FunctionSpec {
         let config = &self.config;
         FunctionSpec {
             scope: scope.clone(),
             name: Arc::from(name),
-            version: Arc::from(LATEST),
+            version: Arc::from(version.to_string()),
             revision: Arc::from(self.revision_id.as_str()),
             runtime: config.runtime.clone(),
             handler: config.handler.clone(),
@@ -227,5 +328,44 @@ impl Snapshot {
             application_log_level: config.logging.application_level.clone().unwrap_or_default(),
             role: config.role.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Lambkin wrote it before there were versions.
+    const FORMAT_1: &str = r#"{"v":1,"name":"hello","created_ms":1795435200000,"modified_ms":1795435260000,
+        "current":{"revision_id":"3e8d5ce0-0a3e-4d7c-8c1a-6f9d3b1f7a10","code":{"sha256":"ab","size":7},
+        "config":{"runtime":"python3.12","handler":"a.b","role":"arn:aws:iam::000000000000:role/r",
+        "description":"","timeout_s":3,"memory_mb":128,"ephemeral_storage_mb":512,"architecture":"x86_64",
+        "logging":{"json":false,"group":"/aws/lambda/hello"}},"runtime_version":"Python 3.12.1"},
+        "state":{"is":"Active"},"last_update":{"is":"Successful"},"tags":{"a":"1"}}"#;
+
+    #[test]
+    fn functions_from_before_versions_are_read_and_written_anew() {
+        let record = FunctionRecord::read(FORMAT_1.as_bytes()).unwrap();
+        assert_eq!((record.v, record.last_version, &*record.name), (FORMAT, 0, "hello"));
+        assert_eq!(record.tags["a"], "1");
+        let again = serde_json::to_vec(&record).unwrap();
+        assert_eq!(FunctionRecord::read(&again).unwrap(), record);
+    }
+
+    #[test]
+    fn records_of_a_newer_format_are_left_alone() {
+        let newer = FORMAT_1.replace("\"v\":1", "\"v\":3");
+        let error = FunctionRecord::read(newer.as_bytes()).unwrap_err();
+        assert_eq!(error, "a newer Lambkin wrote it (format 3)");
+    }
+
+    #[test]
+    fn keys_come_apart() {
+        let scope = Scope::new("000000000000", "us-east-1");
+        let function = FunctionRecord::key(&scope, "f");
+        assert_eq!(split_key(&function), Some((scope.clone(), "f", None)));
+        let alias = part_key(&scope, "f", "live");
+        assert_eq!(split_key(&alias), Some((scope, "f", Some("live"))));
+        assert_eq!(split_key("f"), None);
     }
 }

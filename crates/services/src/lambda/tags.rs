@@ -22,7 +22,7 @@ impl Inner {
         resource: Option<&str>,
     ) -> Result<BTreeMap<String, String>, AwsError> {
         let target = target(context, "ListTags", resource)?;
-        Ok(self.entry(&target)?.record.tags.clone())
+        Ok(self.find_target(target)?.entry.record.tags.clone())
     }
 
     pub(crate) async fn tag(

@@ -1,14 +1,19 @@
 //! UpdateFunctionCode and UpdateFunctionConfiguration.
 
 use lambkin_model::lambda::{
-    FunctionConfiguration, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest, errors,
+    FunctionConfiguration, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
 };
 use lambkin_model::{AwsError, RequestContext};
 
-use super::create::{CodeSource, new_revision_id, package_error, package_of, refuse_publishing};
-use super::faults::conflict;
+use super::change::put_version;
+use super::create::{
+    CodeSource, check_zip_size, new_revision_id, package_error, package_of, refuse_publish_to,
+};
+use super::faults::{conflict, precondition_failed};
 use super::names::{self, Target};
 use super::record::{FunctionRecord, Snapshot};
+use super::versions::{publish, published};
+use super::view::Shown;
 use super::{Inner, settings, view};
 
 impl Inner {
@@ -19,8 +24,8 @@ impl Inner {
     ) -> Result<FunctionConfiguration, AwsError> {
         let name = request.function_name.as_deref();
         let target = names::resolve(context, "UpdateFunctionCode", name, None)?.require_latest()?;
-        let entry = self.entry(&target)?;
-        refuse_publishing(request.publish, request.publish_to.as_deref())?;
+        let found = self.find_target(target.clone())?;
+        refuse_publish_to(request.publish_to.as_deref())?;
         let architecture = match request.architectures.as_deref() {
             asked @ Some(_) => Some(settings::check_architecture(asked)?),
             None => None,
@@ -35,31 +40,47 @@ impl Inner {
         };
         let package = package_of(&source)?;
         let revision_id = request.revision_id.as_deref();
-        check_changeable(&target, &entry.record, revision_id)?;
-        self.check_code_storage(&target.scope, package.len(), "UpdateFunctionCode")?;
-        let next = |record: &FunctionRecord, code| {
-            let mut config = record.current.config.clone();
-            if let Some(architecture) = &architecture {
-                config.architecture.clone_from(architecture);
-            }
-            let current = Snapshot { revision_id: new_revision_id(), code, config, runtime_version: None };
-            record.updating(current, self.clock.now_ms())
-        };
+        check_changeable(&target, &found.entry.record, revision_id)?;
+        check_zip_size(package.len(), "UpdateFunctionCode")?;
+        self.check_code_storage(&target.scope, package.len() as u64)?;
         if request.dry_run == Some(true) {
-            let mut preview = entry.record.clone();
+            let mut preview = FunctionRecord::clone(&found.entry.record);
             preview.current.code = self.code.check(package).await.map_err(package_error)?;
-            return Ok(view::configuration(&target.scope, &preview, None));
+            return Ok(view::configuration(&Shown::latest(&target.scope, &preview)));
         }
         let pin = self.code.pin().await;
         let code = self.code.store(package, &pin).await.map_err(package_error)?;
-        let record = self
-            .change(&target, |record| {
-                check_changeable(&target, record, revision_id)?;
-                Ok(next(record, code.clone()))
-            })
-            .await?;
+        let (record, version) = loop {
+            let owner = self.owner(&target).await?;
+            check_changeable(&target, &owner.record, revision_id)?;
+            let mut config = owner.record.current.config.clone();
+            if let Some(architecture) = &architecture {
+                config.architecture.clone_from(architecture);
+            }
+            let revision_id = new_revision_id();
+            let current = Snapshot { revision_id, code: code.clone(), config, runtime_version: None };
+            let now_ms = self.clock.now_ms();
+            let mut next = owner.record.updating(current, now_ms);
+            let mut version = None;
+            let mut writes = Vec::new();
+            if request.publish == Some(true) {
+                version = self.last_if_same(&target, &next).await?;
+                if version.is_none() {
+                    let published = publish(&mut next, None, now_ms);
+                    writes.push(put_version(&target, &published)?);
+                    version = Some(published);
+                }
+            }
+            writes.push(owner.put(&next)?);
+            if self.commit(writes).await? {
+                break (next, version);
+            }
+        };
         drop(pin);
-        Ok(view::configuration(&target.scope, &record, None))
+        Ok(match &version {
+            Some(version) => published(&target, version),
+            None => view::configuration(&Shown::latest(&target.scope, &record)),
+        })
     }
 
     pub(crate) async fn update_function_configuration(
@@ -79,12 +100,12 @@ impl Inner {
                 Ok(record.updating(current, self.clock.now_ms()))
             })
             .await?;
-        Ok(view::configuration(&target.scope, &record, None))
+        Ok(view::configuration(&Shown::latest(&target.scope, &record)))
     }
 }
 
 /// One change at a time, and only to the state that the caller has seen.
-fn check_changeable(
+pub(crate) fn check_changeable(
     target: &Target,
     record: &FunctionRecord,
     revision_id: Option<&str>,
@@ -102,11 +123,7 @@ fn check_changeable(
         )));
     }
     if revision_id.is_some_and(|id| id != record.current.revision_id) {
-        return Err(errors::precondition_failed_exception(
-            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to \
-             retrieve the latest Revision Id",
-        )
-        .with("Type", "User"));
+        return Err(precondition_failed());
     }
     Ok(())
 }

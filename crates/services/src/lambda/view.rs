@@ -10,61 +10,117 @@ use lambkin_model::lambda::{
 };
 
 use super::code::{from_hex, hex_sha256};
-use super::names::LATEST;
-use super::record::{FunctionRecord, Logging};
+use super::names::Version;
+use super::record::{FunctionRecord, Logging, Snapshot, State, Status, Update, VersionRecord};
+use super::resolve::Found;
 
-/// A function's configuration as the operations on one function give it. `qualifier` is the one that was
-/// asked for; it becomes part of the ARN.
-pub(crate) fn configuration(
-    scope: &Scope,
-    record: &FunctionRecord,
-    qualifier: Option<&str>,
-) -> FunctionConfiguration {
-    let runtime_version = record.current.runtime_version.as_ref();
-    FunctionConfiguration {
-        state: Some(record.state.is.name().to_owned()),
-        state_reason: record.state.reason.clone(),
-        state_reason_code: record.state.reason_code.clone(),
-        last_update_status: record.last_update.as_ref().map(|update| update.is.name().to_owned()),
-        last_update_status_reason: record.last_update.as_ref().and_then(|update| update.reason.clone()),
-        last_update_status_reason_code: record
-            .last_update
-            .as_ref()
-            .and_then(|update| update.reason_code.clone()),
-        runtime_version_config: runtime_version.map(|version| RuntimeVersionConfig {
-            runtime_version_arn: Some(runtime_version_arn(scope, version)),
-            ..Default::default()
-        }),
-        ..listed(scope, record, qualifier)
+/// What the API shows of one version of a function.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    scope: &'a Scope,
+    name: &'a str,
+    version: Version,
+    /// Becomes part of the ARN.
+    qualifier: Option<&'a str>,
+    snapshot: &'a Snapshot,
+    description: &'a str,
+    modified_ms: i64,
+    state: &'a Status<State>,
+    last_update: Option<&'a Status<Update>>,
+}
+
+/// LastUpdateStatus of published versions, which are never updated.
+const NEVER_UPDATED: &Status<Update> = &Status { is: Update::Successful, reason: None, reason_code: None };
+
+impl<'a> Shown<'a> {
+    /// A function's `$LATEST`.
+    pub(crate) fn latest(scope: &'a Scope, record: &'a FunctionRecord) -> Self {
+        Self {
+            scope,
+            name: &record.name,
+            version: Version::Latest,
+            qualifier: None,
+            snapshot: &record.current,
+            description: &record.current.config.description,
+            modified_ms: record.modified_ms,
+            state: &record.state,
+            last_update: record.last_update.as_ref(),
+        }
+    }
+
+    /// A published version.
+    pub(crate) fn version(scope: &'a Scope, name: &'a str, record: &'a VersionRecord) -> Self {
+        Self {
+            scope,
+            name,
+            version: Version::Number(record.number),
+            qualifier: None,
+            snapshot: &record.snapshot,
+            description: record.shown_description(),
+            modified_ms: record.published_ms,
+            state: &record.state,
+            last_update: Some(NEVER_UPDATED),
+        }
+    }
+
+    /// What a request means, with the qualifier that it names.
+    pub(crate) fn found(found: &'a Found) -> Self {
+        let (scope, name) = (&found.target.scope, &found.target.name);
+        let shown = match &found.published {
+            Some(version) => Self::version(scope, name, &version.record),
+            None => Self::latest(scope, &found.entry.record),
+        };
+        Self { qualifier: found.target.qualifier.as_deref(), ..shown }
+    }
+
+    /// The same with a qualifier in the ARN.
+    pub(crate) fn qualified(self, qualifier: &'a str) -> Self {
+        Self { qualifier: Some(qualifier), ..self }
     }
 }
 
-/// A function's configuration as lists give it: without states.
-pub(crate) fn listed(
-    scope: &Scope,
-    record: &FunctionRecord,
-    qualifier: Option<&str>,
-) -> FunctionConfiguration {
-    let config = &record.current.config;
-    let arn = scope.function_arn(&record.name);
+/// A configuration as the operations on one function give it.
+pub(crate) fn configuration(shown: &Shown<'_>) -> FunctionConfiguration {
+    let runtime_version = shown.snapshot.runtime_version.as_ref();
+    FunctionConfiguration {
+        state: Some(shown.state.is.name().to_owned()),
+        state_reason: shown.state.reason.clone(),
+        state_reason_code: shown.state.reason_code.clone(),
+        last_update_status: shown.last_update.map(|update| update.is.name().to_owned()),
+        last_update_status_reason: shown.last_update.and_then(|update| update.reason.clone()),
+        last_update_status_reason_code: shown.last_update.and_then(|update| update.reason_code.clone()),
+        runtime_version_config: runtime_version.map(|version| RuntimeVersionConfig {
+            runtime_version_arn: Some(runtime_version_arn(shown.scope, version)),
+            ..Default::default()
+        }),
+        ..listed(shown)
+    }
+}
+
+/// A configuration as lists give it: without states.
+pub(crate) fn listed(shown: &Shown<'_>) -> FunctionConfiguration {
+    let config = &shown.snapshot.config;
+    let arn = shown.scope.function_arn(shown.name);
     let variables = (!config.environment.is_empty()).then(|| config.environment.clone());
     FunctionConfiguration {
-        function_name: Some(record.name.clone()),
-        function_arn: Some(qualifier.map_or_else(|| arn.clone(), |qualifier| format!("{arn}:{qualifier}"))),
+        function_name: Some(shown.name.to_owned()),
+        function_arn: Some(
+            shown.qualifier.map_or_else(|| arn.clone(), |qualifier| format!("{arn}:{qualifier}")),
+        ),
         runtime: Some(config.runtime.clone()),
         role: Some(config.role.clone()),
         handler: Some(config.handler.clone()),
-        code_size: Some(i64::try_from(record.current.code.size).unwrap_or(i64::MAX)),
-        description: Some(config.description.clone()),
+        code_size: Some(i64::try_from(shown.snapshot.code.size).unwrap_or(i64::MAX)),
+        description: Some(shown.description.to_owned()),
         timeout: i32::try_from(config.timeout_s).ok(),
         memory_size: i32::try_from(config.memory_mb).ok(),
-        last_modified: Some(last_modified(record.modified_ms)),
-        code_sha256: Some(base64_sha256(&record.current.code.sha256)),
-        version: Some(LATEST.to_owned()),
+        last_modified: Some(last_modified(shown.modified_ms)),
+        code_sha256: Some(base64_sha256(&shown.snapshot.code.sha256)),
+        version: Some(shown.version.to_string()),
         environment: variables
             .map(|variables| EnvironmentResponse { variables: Some(variables), ..Default::default() }),
         tracing_config: Some(TracingConfigResponse { mode: Some("PassThrough".to_owned()) }),
-        revision_id: Some(record.current.revision_id.clone()),
+        revision_id: Some(shown.snapshot.revision_id.clone()),
         package_type: Some("Zip".to_owned()),
         architectures: Some(vec![config.architecture.clone()]),
         ephemeral_storage: Some(EphemeralStorage { size: i32::try_from(config.ephemeral_storage_mb).ok() }),

@@ -9,16 +9,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lambkin_core::FunctionSpec;
 use lambkin_core::clock::ManualClock;
+use lambkin_core::ids::Scope;
 use lambkin_core::invoke::{Invocation, InvokeError, InvokeOutcome};
 use lambkin_model::lambda::*;
-use lambkin_model::{Blob, RequestContext};
+use lambkin_model::{AwsError, Blob, RequestContext};
 use lambkin_store::MemMetadata;
 
 use super::*;
 use crate::testing::{MemBlobs, context, context_of, zip_of};
 
+mod aliases;
 mod operations;
 mod states;
+mod versions;
 
 /// Answers `{"code": FIRST FILE, "env": {...}}` of the spec it is given.
 #[derive(Debug, Default)]
@@ -49,7 +52,7 @@ impl Invoker for TestInvoker {
             }
             let event: serde_json::Value = serde_json::from_slice(&invocation.payload).unwrap();
             let answer = serde_json::json!({
-                "code": code, "env": spec.environment, "event": event, "arn": invocation.invoked_function_arn,
+                "code": code, "version": &*spec.version, "env": spec.environment, "event": event, "arn": invocation.invoked_function_arn,
                 "context": invocation.client_context,
             });
             Ok(InvokeOutcome {
@@ -165,4 +168,76 @@ fn request(name: &str, code: &str) -> CreateFunctionRequest {
 
 fn invocation(name: &str) -> InvocationRequest {
     InvocationRequest { function_name: Some(name.to_owned()), ..Default::default() }
+}
+
+/// A function with the versions 1 and 2 and an alias, found by the alias.
+pub(super) fn routed(version: names::Version, additional: Option<(u64, f64)>) -> resolve::Found {
+    use catalogue::{Entry, VersionEntry};
+    use names::Version;
+    use record::{AliasRecord, Code, Config, FORMAT, FunctionRecord, Logging, Snapshot, State, Status};
+
+    let dir = tempfile::tempdir().unwrap();
+    let folders = CodeFolders::open(dir.path(), Arc::new(MemBlobs::default())).unwrap();
+    let scope = Scope::new("000000000000", "us-east-1");
+    let snapshot = Snapshot {
+        revision_id: "r".to_owned(),
+        code: Code { sha256: "ab".to_owned(), size: 1 },
+        config: Config {
+            runtime: "python3.12".to_owned(),
+            handler: "a.b".to_owned(),
+            role: String::new(),
+            description: String::new(),
+            timeout_s: 3,
+            memory_mb: 128,
+            ephemeral_storage_mb: 512,
+            architecture: "x86_64".to_owned(),
+            environment: BTreeMap::new(),
+            logging: Logging {
+                json: false,
+                application_level: None,
+                system_level: None,
+                group: "g".to_owned(),
+            },
+        },
+        runtime_version: Some("Python".to_owned()),
+    };
+    let mut record = FunctionRecord {
+        v: FORMAT,
+        name: "f".to_owned(),
+        created_ms: 0,
+        modified_ms: 0,
+        current: snapshot.clone(),
+        serving: None,
+        state: Status::plain(State::Active),
+        last_update: None,
+        tags: BTreeMap::new(),
+        last_version: 0,
+    };
+    let spec = |version| Some(Arc::new(snapshot.spec(&scope, "f", version, &folders)));
+    let mut published = BTreeMap::new();
+    for number in [1, 2] {
+        let record = super::versions::publish(&mut record, None, 0);
+        let version = VersionEntry { record, revision: 1, spec: spec(Version::Number(number)) };
+        published.insert(number, Arc::new(version));
+    }
+    let alias = Arc::new(AliasRecord {
+        v: FORMAT,
+        name: "live".to_owned(),
+        revision_id: "a".to_owned(),
+        description: String::new(),
+        version,
+        additional,
+    });
+    let published = Arc::new(published);
+    let target =
+        names::Target { scope: scope.clone(), name: "f".to_owned(), qualifier: Some("live".to_owned()) };
+    resolve::Found {
+        target,
+        published: match version {
+            Version::Latest => None,
+            Version::Number(number) => published.get(&number).cloned(),
+        },
+        entry: Arc::new(Entry::of(scope.clone(), record, spec(Version::Latest), published)),
+        alias: Some(alias),
+    }
 }

@@ -19,8 +19,8 @@ async fn updates_keep_the_rules() {
     };
     let error = update(|r| r.revision_id = Some("other".to_owned())).await.unwrap_err();
     assert_eq!((&*error.code, error.status), ("PreconditionFailedException", 412));
-    let error = update(|r| r.publish = Some(true)).await.unwrap_err();
-    assert_eq!(error.message, "Lambkin does not support Publish (function versions) yet.");
+    let error = update(|r| r.publish_to = Some("LATEST_PUBLISHED".to_owned())).await.unwrap_err();
+    assert_eq!(error.message, "Lambkin does not support PublishTo yet.");
     let error = update(|r| r.function_name = Some("f:1".to_owned())).await.unwrap_err();
     assert!(error.message.starts_with("Current operation does not support versions other than $LATEST."));
     let error = update(|r| r.s3_bucket = Some("bucket".to_owned())).await.unwrap_err();

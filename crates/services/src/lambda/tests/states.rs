@@ -22,7 +22,7 @@ async fn a_function_is_created_becomes_active_and_runs() {
     assert_eq!(active.state.as_deref(), Some("Active"));
     assert_eq!(active.state_reason, None);
     assert_eq!(active.last_update_status.as_deref(), Some("Successful"));
-    assert_eq!(active.revision_id, created.revision_id);
+    assert_ne!(active.revision_id, created.revision_id, "becoming active is a change");
     assert!(active.runtime_version_config.is_some());
 
     let answer = fixture.invoke("hello").await.unwrap();
