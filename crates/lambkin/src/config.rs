@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::endpoint::RUNTIME_API_PORT;
+use crate::keys::is_account_id;
 
 /// What `lambkin serve` can be told. Every field is optional here, so that a layer can leave it out.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -178,10 +179,7 @@ impl Settings {
         let time_scale = layer.time_scale.unwrap_or(1.0);
         ensure!(time_scale.is_finite() && time_scale > 0.0, "--time-scale must be a positive number");
         if let Some(account) = &layer.account_id {
-            ensure!(
-                account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()),
-                "--account-id must have 12 digits"
-            );
+            ensure!(is_account_id(account), "--account-id must have 12 digits");
         }
         if layer.memory_mb == Some(0) {
             bail!("--memory-mb must be greater than 0");

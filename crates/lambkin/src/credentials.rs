@@ -1,15 +1,12 @@
 //! The root key of a data folder: made at the first start, kept in `root-key.json`.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use lambkin_model::Caller;
-use lambkin_wire::{Authenticator, Lookup};
 use serde::{Deserialize, Serialize};
 
 /// Account of the root key where none is asked for; also the account of `--dev`.
@@ -39,20 +36,13 @@ impl RootKey {
             );
             return Ok(key);
         }
-        std::fs::DirBuilder::new()
+        fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(data_dir)
             .with_context(|| format!("make the data folder {}", data_dir.display()))?;
-        let key = Self {
-            account_id: account_id.unwrap_or(DEFAULT_ACCOUNT).to_owned(),
-            access_key_id: format!("AKIA{}", random(16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")?),
-            secret_access_key: random(
-                40,
-                b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-            )?,
-        };
-        match key.write(&path) {
+        let key = Self::new(account_id.unwrap_or(DEFAULT_ACCOUNT))?;
+        match key.write(&path, |temporary| fs::hard_link(temporary, &path)) {
             Ok(()) => Ok(key),
             // Another process made it first: its key counts.
             Err(_) if path.exists() => Self::open(data_dir, account_id),
@@ -60,27 +50,47 @@ impl RootKey {
         }
     }
 
+    /// Replaces the key of a data folder by a new one of `account_id`, which is on disk then. The caller has
+    /// the folder's lock.
+    pub(crate) fn replace(data_dir: &Path, account_id: &str) -> anyhow::Result<Self> {
+        let path = path(data_dir);
+        let key = Self::new(account_id)?;
+        key.write(&path, |temporary| fs::rename(temporary, &path))
+            .with_context(|| format!("write {}", path.display()))?;
+        Ok(key)
+    }
+
+    fn new(account_id: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            account_id: account_id.to_owned(),
+            access_key_id: new_access_key_id()?,
+            secret_access_key: new_secret()?,
+        })
+    }
+
     fn read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
         let key = serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
         Ok(Some(key))
     }
 
-    /// Writes beside the final name, syncs, and links: the key is there whole or not at all, and an
-    /// existing one is never replaced.
-    fn write(&self, path: &Path) -> anyhow::Result<()> {
+    /// Writes beside the final name, syncs, and has `put` give it that name: the key is there whole or not
+    /// at all.
+    fn write(&self, path: &Path, put: impl FnOnce(&Path) -> io::Result<()>) -> anyhow::Result<()> {
         let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.sync_all()?;
-        let linked = std::fs::hard_link(&temporary, path);
-        std::fs::remove_file(&temporary)?;
-        linked?;
+        let put = put(&temporary);
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => put?,
+        }
         if let Some(folder) = path.parent() {
             File::open(folder)?.sync_all()?;
         }
@@ -89,11 +99,23 @@ impl RootKey {
 
     /// Shell lines that give the key to AWS clients.
     pub(crate) fn export_lines(&self) -> String {
-        format!(
-            "export AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\n",
-            self.access_key_id, self.secret_access_key
-        )
+        export_lines(&self.access_key_id, &self.secret_access_key)
     }
+}
+
+/// Shell lines that give a key to AWS clients.
+pub(crate) fn export_lines(access_key_id: &str, secret_access_key: &str) -> String {
+    format!("export AWS_ACCESS_KEY_ID={access_key_id}\nexport AWS_SECRET_ACCESS_KEY={secret_access_key}\n")
+}
+
+/// Draws the id of a lasting key.
+pub(crate) fn new_access_key_id() -> anyhow::Result<String> {
+    Ok(format!("AKIA{}", random(16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")?))
+}
+
+/// Draws a secret access key.
+pub(crate) fn new_secret() -> anyhow::Result<String> {
+    random(40, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 }
 
 impl std::fmt::Debug for RootKey {
@@ -116,35 +138,6 @@ fn random(length: usize, alphabet: &[u8]) -> anyhow::Result<String> {
         .filter_map(|b| alphabet.get(usize::from(*b) % alphabet.len()))
         .map(|b| char::from(*b))
         .collect())
-}
-
-/// Knows the root key.
-pub(crate) struct Keys {
-    root: RootKey,
-    caller: Arc<Caller>,
-}
-
-impl Keys {
-    pub(crate) fn new(root: RootKey) -> Self {
-        let caller = Arc::new(Caller::root(&root.account_id, &root.access_key_id));
-        Self { root, caller }
-    }
-}
-
-impl Authenticator for Keys {
-    fn lookup(&self, access_key_id: &str, session_token: Option<&str>) -> Lookup {
-        if access_key_id != self.root.access_key_id {
-            return Lookup::UnknownKey;
-        }
-        // The root key has no session: a token with it was not issued here.
-        if session_token.is_some() {
-            return Lookup::InvalidToken;
-        }
-        Lookup::Found {
-            secret: self.root.secret_access_key.as_str().into(),
-            caller: Arc::clone(&self.caller),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! `lambkin`: AWS Lambda on your own machines.
 
+mod admin;
 mod config;
 mod credentials;
 mod doctor;
 mod endpoint;
 mod identity;
 mod internal;
+mod keys;
 mod serve;
 
 use std::io::Write as _;
@@ -16,6 +18,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Layer, Settings, default_data_dir};
 use crate::credentials::RootKey;
+use crate::keys::command::KeysArguments;
 
 /// AWS Lambda on your own machines: one binary, the real API, real sandboxes.
 #[derive(Debug, Parser)]
@@ -44,6 +47,8 @@ enum Command {
         #[arg(long, env = "LAMBKIN_DATA_DIR", value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
+    /// Make, list, disable and remove access keys, also while the server runs
+    Keys(KeysArguments),
     /// Say what this host can do; exit status 0 if functions can run here in a sandbox, else 1
     Doctor,
 }
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
             Settings::resolve(*settings, config.as_deref()).and_then(serve::run)
         }
         Command::Credentials { data_dir } => credentials(data_dir),
+        Command::Keys(arguments) => keys::command::run(arguments),
         Command::Doctor => doctor::run(),
     };
     match result {

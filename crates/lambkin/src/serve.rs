@@ -20,13 +20,16 @@ use lambkin_services::sts::StsService;
 use lambkin_wire::{Front, FrontConfig, Limits, Mode, ServeOptions, Tls};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
+use crate::admin::{self, Admin, AdminSocket};
 use crate::config::{LogFormat, Settings};
-use crate::credentials::{Keys, RootKey};
+use crate::credentials::RootKey;
 use crate::endpoint::FunctionEndpoint;
 use crate::identity::WithSessions;
 use crate::internal::{Internal, InternalForFunctions};
+use crate::keys::KeyRing;
 
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
@@ -51,6 +54,9 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let keys = KeyRing::open(&settings.data_dir, key, store.metadata.clone(), Arc::clone(&clock)).await?;
+    let keys = Arc::new(keys);
+    let admin = AdminSocket::bind(&settings.data_dir)?;
     let tls =
         settings.tls.as_ref().map(|files| Tls::load(&files.cert, &files.key)).transpose()?.map(Arc::new);
     let listener =
@@ -86,7 +92,7 @@ async fn serve(
     let services = services.into_iter().map(|service| Arc::new(Authorized::new(service)) as _).collect();
     let outside = FrontConfig {
         services,
-        authenticator: Arc::new(WithSessions::new(Keys::new(key), sessions)),
+        authenticator: Arc::new(WithSessions::new(Arc::clone(&keys), sessions)),
         mode: if settings.dev { Mode::Dev } else { Mode::Strict },
         default_region: settings.region.as_str().into(),
         now: Arc::new(move || clock.now()),
@@ -100,12 +106,13 @@ async fn serve(
     let front = Arc::new(Front::new(FrontConfig { internal: Some(internal), ..outside }));
 
     announce(settings, address);
+    let mut helpers = JoinSet::new();
+    helpers.spawn(admin::serve(admin, Arc::new(Admin { keys })));
+    if let Some(tls) = tls.clone() {
+        helpers.spawn(tls.follow(CERTIFICATE_LOOK));
+    }
     let certificate = tls.clone();
     let stop = async {
-        let mut follow = tokio::task::JoinSet::new();
-        if let Some(tls) = &certificate {
-            follow.spawn(Arc::clone(tls).follow(CERTIFICATE_LOOK));
-        }
         loop {
             tokio::select! {
                 _ = terminate.recv() => break tracing::info!("SIGTERM: stopping"),
@@ -120,6 +127,7 @@ async fn serve(
     let options = ServeOptions { grace: settings.stop, tls, ..ServeOptions::default() };
     lambkin_wire::serve(listener, front, options, stop).await;
 
+    helpers.shutdown().await;
     // Requests are over; what a caller that hung up left running ends now.
     engine.shutdown(Duration::from_secs(1)).await;
     spawner.shutdown().await;

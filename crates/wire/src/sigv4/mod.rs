@@ -74,5 +74,11 @@ pub trait Authenticator: Send + Sync {
     fn lookup(&self, access_key_id: &str, session_token: Option<&str>) -> Lookup;
 }
 
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    fn lookup(&self, access_key_id: &str, session_token: Option<&str>) -> Lookup {
+        (**self).lookup(access_key_id, session_token)
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests;
