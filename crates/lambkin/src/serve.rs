@@ -13,6 +13,7 @@ use lambkin_engine::{Engine, EngineConfig};
 use lambkin_model::ServiceHandler;
 use lambkin_sandbox::{Spawner, SpawnerConfig};
 use lambkin_services::authorization::Authorized;
+use lambkin_services::iam::IamService;
 use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService};
 use lambkin_services::logs::LogsService;
 use lambkin_services::sessions::Sessions;
@@ -81,7 +82,9 @@ async fn serve(
         clock: Arc::clone(&clock),
     };
     let lambda = Arc::new(LambdaService::new(deps, LambdaConfig::new(&settings.data_dir)).await?);
+    let iam = Arc::new(IamService::new(store.metadata.clone(), Arc::clone(&clock)).await?);
     let services: Vec<Arc<dyn ServiceHandler>> = vec![
+        Arc::new(lambkin_model::iam::Handler(iam)),
         Arc::new(lambkin_model::lambda::Handler(Arc::clone(&lambda))),
         Arc::new(lambkin_model::logs::Handler(Arc::new(LogsService::new(
             store.logs.clone(),

@@ -1,5 +1,6 @@
 //! AWS services: implementations of the traits that crate `lambkin-model` generates.
 //!
+//! - [`iam::IamService`]: roles and managed policies;
 //! - [`lambda::LambdaService`]: functions and their invocation;
 //! - [`logs::LogsService`]: CloudWatch Logs over a [`lambkin_core::logs::LogStore`];
 //! - [`sts::StsService`]: who am I;
@@ -10,10 +11,12 @@
 //! model cannot say. Each service keeps accounts and regions apart.
 
 pub mod authorization;
+pub mod iam;
 mod keyfile;
 pub mod lambda;
 pub mod logs;
 mod paging;
+mod policy;
 pub mod sessions;
 pub mod sts;
 #[cfg(test)]

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 import boto3
 from botocore.auth import SigV4Auth
@@ -25,6 +26,13 @@ from . import leaks
 from .paths import LAMBKIN, VENV_BIN
 
 REGION = "us-east-1"
+# Trust policy of a role that functions can run under.
+LAMBDA_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ],
+}
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LEVEL = re.compile(r"^\S+\s+(TRACE|DEBUG|INFO|WARN|ERROR)\s")
 
@@ -62,6 +70,7 @@ class Server:
         self.variables = {}  # of the server's environment, over those of the tests
         self.process = None
         self.baseline = None
+        self._has_role = False
         self.functions = set()
         self.allowed = []
         self._read_log = 0
@@ -100,8 +109,22 @@ class Server:
             assert self.process.poll() is None, "the server ended: " + self.log()
             assert time.monotonic() < deadline, "the server does not answer: " + self.log()
             time.sleep(0.01)
+        self._make_role()
         self.baseline = leaks.Baseline(self)
         return self
+
+    def _make_role(self):
+        """The role that functions of tests run under, once per data folder; `--dev` takes any ARN."""
+        if self.dev or self._has_role:
+            return
+        form = {
+            "Action": "CreateRole", "Version": "2010-05-08", "RoleName": "lambda",
+            "AssumeRolePolicyDocument": json.dumps(LAMBDA_TRUST),
+        }  # fmt: skip
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        made = self.http("POST", "/", headers, urlencode(form).encode(), service="iam")
+        assert made.status == 200 or b"EntityAlreadyExists" in made.body, made
+        self._has_role = True
 
     def stop(self):
         """Stops by SIGTERM; the server must end well and leave nothing behind."""

@@ -42,9 +42,49 @@ pub(crate) struct ServiceEntry {
 
 /// Every generated service, sorted by module.
 const SERVICES: &[ServiceEntry] = &[
+    ServiceEntry { operations: Some(IAM_OPERATIONS), ..entry("iam", "2010-05-08", "iam", "Iam") },
     entry("lambda", "2015-03-31", "lambda", "Lambda"),
     entry("logs", "2014-03-28", "logs", "Logs"),
     entry("sts", "2011-06-15", "sts", "Sts"),
+];
+
+/// Roles and managed policies; users, groups, identity providers and reports are not here.
+const IAM_OPERATIONS: &[&str] = &[
+    "AttachRolePolicy",
+    "CreatePolicy",
+    "CreatePolicyVersion",
+    "CreateRole",
+    "DeletePolicy",
+    "DeletePolicyVersion",
+    "DeleteRole",
+    "DeleteRolePermissionsBoundary",
+    "DeleteRolePolicy",
+    "DetachRolePolicy",
+    "GetAccountSummary",
+    "GetPolicy",
+    "GetPolicyVersion",
+    "GetRole",
+    "GetRolePolicy",
+    "ListAccountAliases",
+    "ListAttachedRolePolicies",
+    "ListEntitiesForPolicy",
+    "ListInstanceProfilesForRole",
+    "ListPolicies",
+    "ListPolicyTags",
+    "ListPolicyVersions",
+    "ListRolePolicies",
+    "ListRoleTags",
+    "ListRoles",
+    "PutRolePermissionsBoundary",
+    "PutRolePolicy",
+    "SetDefaultPolicyVersion",
+    "TagPolicy",
+    "TagRole",
+    "UntagPolicy",
+    "UntagRole",
+    "UpdateAssumeRolePolicy",
+    "UpdateRole",
+    "UpdateRoleDescription",
 ];
 
 const fn entry(

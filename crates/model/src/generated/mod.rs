@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)] // the model's texts are not copied
 
+pub mod iam;
 pub mod lambda;
 pub mod logs;
 pub mod sts;
