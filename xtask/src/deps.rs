@@ -17,6 +17,16 @@ const ALLOWED: &[(&str, Allowed)] = &[
     ("lambkin-engine", Allowed::Only(&["lambkin-core", "lambkin-sandbox", "lambkin-runtime"])),
     ("lambkin-services", Allowed::Only(&["lambkin-model", "lambkin-core"])),
     (BINARY, Allowed::All),
+    (
+        "lambkin-fuzz",
+        Allowed::Only(&[
+            "lambkin-core",
+            "lambkin-model",
+            "lambkin-runtime",
+            "lambkin-services",
+            "lambkin-wire",
+        ]),
+    ),
     ("xtask", Allowed::Only(&[])),
 ];
 

@@ -11,6 +11,8 @@
 //! model cannot say. Each service keeps accounts and regions apart.
 
 pub mod authorization;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod iam;
 mod keyfile;
 pub mod lambda;

@@ -46,6 +46,7 @@ use tokio::task::JoinHandle;
 
 pub use download::DownloadError;
 
+pub(crate) use archive::unpack;
 use catalogue::Catalogue;
 use code::CodeFolders;
 #[cfg(test)]

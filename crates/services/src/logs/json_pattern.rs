@@ -12,7 +12,7 @@ pub(super) const NO_REGEX: &str = "Lambkin does not support regular expressions 
 
 /// A condition on a JSON value.
 #[derive(Debug, PartialEq)]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     All(Vec<Self>),
     Any(Vec<Self>),
     Compare(Vec<Step>, Operator, Operand),
@@ -22,14 +22,14 @@ pub(super) enum Condition {
 
 /// One step of a selector.
 #[derive(Debug, PartialEq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Member(String),
     Index(usize),
     Each,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
+pub(crate) enum Operator {
     Equal,
     NotEqual,
     Less,
@@ -39,7 +39,7 @@ pub(super) enum Operator {
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Operand {
+pub(crate) enum Operand {
     Number(f64),
     /// Text in which `*` stands for any text.
     Text(String),

@@ -16,6 +16,8 @@ use lambkin_core::metadata::StoreError;
 use lambkin_model::AwsError;
 use lambkin_model::logs::errors;
 
+pub(crate) use pattern::Pattern;
+
 /// The Logs service. Give it to `lambkin_model::logs::Handler`.
 pub struct LogsService {
     store: Arc<dyn LogStore>,

@@ -9,7 +9,7 @@ use super::json_pattern::Condition;
 
 /// A parsed pattern.
 #[derive(Debug, PartialEq)]
-pub(super) enum Pattern {
+pub(crate) enum Pattern {
     /// Matches by words.
     Terms {
         /// All must be there.
@@ -28,7 +28,7 @@ impl Pattern {
     ///
     /// # Errors
     /// The text for the caller where the syntax is wrong or not supported.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.starts_with('{') {
             return Condition::parse(text).map(Self::Json);
@@ -71,7 +71,7 @@ impl Pattern {
     }
 
     /// Whether a message matches.
-    pub(super) fn matches(&self, message: &str) -> bool {
+    pub(crate) fn matches(&self, message: &str) -> bool {
         match self {
             Self::Terms { required, optional, excluded } => {
                 let is_there = |term: &String| message.contains(term.as_str());
