@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use lambkin_engine::{EndpointAcceptor, Origin};
-use lambkin_wire::{Front, ServeOptions};
+use lambkin_wire::{Front, ServeOptions, Share};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 /// Port of the Runtime API inside sandboxes: the server cannot have the same.
@@ -15,11 +16,19 @@ pub(crate) const RUNTIME_API_PORT: u16 = 9001;
 
 /// Most connections of one sandbox at once; further ones wait in its listener's backlog.
 const CONNECTIONS: usize = 256;
+/// Connections of a sandbox that need no place among those which all sandboxes have in common.
+const OWN_CONNECTIONS: usize = 4;
+/// Connections of all sandboxes beyond that: this part of the server's open files, and at most so many.
+const COMMON_PART: u64 = 4;
+const COMMON_MOST: u64 = 8192;
+/// Bytes that the requests of one sandbox hold at once.
+const HELD_BYTES: u32 = 64 << 20;
 
 /// Serves functions in their sandboxes, once there is a front to serve them with.
 pub(crate) struct FunctionEndpoint {
     port: u16,
     front: RwLock<Option<Arc<Front>>>,
+    common: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for FunctionEndpoint {
@@ -30,8 +39,11 @@ impl std::fmt::Debug for FunctionEndpoint {
 
 impl FunctionEndpoint {
     /// An endpoint at the port of the server's own listener, so that URLs mean the same inside and outside.
-    pub(crate) fn new(port: u16) -> Self {
-        Self { port, front: RwLock::default() }
+    /// `open_files` is how many files the server may have open.
+    pub(crate) fn new(port: u16, open_files: u64) -> Self {
+        let common = (open_files / COMMON_PART).min(COMMON_MOST);
+        let common = Arc::new(Semaphore::new(usize::try_from(common).unwrap_or(Semaphore::MAX_PERMITS)));
+        Self { port, front: RwLock::default(), common }
     }
 
     /// Serves sandboxes made from now on with `front`; it holds the engine, and the engine this: to be
@@ -56,8 +68,11 @@ impl EndpointAcceptor for FunctionEndpoint {
         let Some(front) = front else { return Box::pin(std::future::ready(())) };
         let options = ServeOptions {
             max_connections: CONNECTIONS,
+            header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
-            max_streams: 8,
+            // One request at a time on a connection; no SDK speaks HTTP/2 in the clear.
+            http2: false,
+            share: Some(Arc::new(Share::new(OWN_CONNECTIONS, Arc::clone(&self.common), HELD_BYTES))),
             ..ServeOptions::default()
         };
         let span = tracing::debug_span!(

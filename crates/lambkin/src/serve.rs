@@ -19,6 +19,7 @@ use lambkin_services::logs::LogsService;
 use lambkin_services::sessions::Sessions;
 use lambkin_services::sts::StsService;
 use lambkin_wire::{Front, FrontConfig, Limits, Mode, ServeOptions, Tls};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -68,7 +69,7 @@ async fn serve(
     let mut config = EngineConfig::new(&settings.data_dir);
     config.idle_timeout = settings.idle;
     let sessions = Arc::new(Sessions::open(&settings.data_dir, Arc::clone(&clock)).context("session key")?);
-    let endpoint = Arc::new(FunctionEndpoint::new(address.port()));
+    let endpoint = Arc::new(FunctionEndpoint::new(address.port(), open_files()));
     config.endpoint = Some(endpoint.clone());
     config.credentials = Some(sessions.clone());
     if let Some(megabytes) = settings.memory_mb {
@@ -157,6 +158,19 @@ fn announce(settings: &Settings, address: SocketAddr) {
     );
     if settings.dev {
         tracing::info!("--dev: any credentials are accepted; never expose this server");
+    }
+}
+
+/// Takes all the open files that the process may have, for every environment and connection needs some, and
+/// answers how many.
+fn open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+            limit.current.unwrap_or(u64::MAX)
+        }
     }
 }
 

@@ -1,17 +1,18 @@
 //! What a sandbox is made from and what it reports.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 /// A sandbox to be made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// Unique name among the live sandboxes, `[a-z0-9-]`, at most 64 characters; names its cgroups.
     pub id: String,
     /// Program and arguments; the program is a path inside the sandbox.
     pub command: Vec<String>,
-    /// The whole environment of the program, as `(name, value)`.
+    /// The whole environment of the program, as `(name, value)`. The values may be secrets.
     pub environment: Vec<(String, String)>,
     /// Working directory inside the sandbox.
     pub working_dir: String,
@@ -40,6 +41,31 @@ pub struct SandboxSpec {
     /// ([`crate::Sandbox::take_channel`]), and fd 4, one end of a `SOCK_SEQPACKET` pair
     /// ([`crate::Sandbox::take_telemetry`]).
     pub channel: bool,
+}
+
+impl SandboxSpec {
+    /// Overwrites the values of the environment, for memory that other processes will have a copy of.
+    pub(crate) fn wipe(&mut self) {
+        for (_, value) in &mut self.environment {
+            let mut bytes = std::mem::take(value).into_bytes();
+            bytes.fill(0);
+            std::hint::black_box(&bytes);
+        }
+    }
+}
+
+/// Shows no value of the environment.
+impl fmt::Debug for SandboxSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("SandboxSpec")
+            .field("id", &self.id)
+            .field("command", &self.command)
+            .field("environment", &names)
+            .field("memory_bytes", &self.memory_bytes)
+            .field("listen_ports", &self.listen_ports)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A read-only bind mount (`nosuid`, `nodev`).

@@ -20,10 +20,12 @@ pub mod tls;
 mod body;
 mod codec;
 mod route;
+mod share;
 mod uri;
 
 pub use front::{Front, FrontConfig, InternalRoutes, Mode, Now, Scheme};
 pub use limits::Limits;
 pub use serve::{ServeOptions, serve, serve_connection};
+pub use share::Share;
 pub use sigv4::{Authenticator, Lookup, Secret};
 pub use tls::{Tls, TlsError};

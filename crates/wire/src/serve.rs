@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::front::{Front, Scheme};
+use crate::share::{self, Share};
 use crate::tls::Tls;
 
 /// How connections are served.
@@ -32,6 +33,8 @@ pub struct ServeOptions {
     pub idle_timeout: Duration,
     /// Largest head of a request, bytes.
     pub max_head: usize,
+    /// Whether HTTP/2 is spoken, too.
+    pub http2: bool,
     /// Most requests at once on one HTTP/2 connection.
     pub max_streams: u32,
     /// Time that requests in work have to finish after shutdown began.
@@ -42,6 +45,8 @@ pub struct ServeOptions {
     pub handshake_timeout: Duration,
     /// Most TLS handshakes at once.
     pub max_handshakes: usize,
+    /// Bounds what the listener's peers hold of the server, beside `max_connections`.
+    pub share: Option<Arc<Share>>,
 }
 
 impl Default for ServeOptions {
@@ -51,11 +56,13 @@ impl Default for ServeOptions {
             header_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(120),
             max_head: 64 << 10,
+            http2: true,
             max_streams: 256,
             grace: Duration::from_secs(30),
             tls: None,
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 1024,
+            share: None,
         }
     }
 }
@@ -85,6 +92,11 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, place)) => {
+                let shared = options.share.as_ref().map(|share| share.place(connections.len()));
+                if let Some(None) = shared {
+                    tracing::debug!("no place for a connection; refused");
+                    continue;
+                }
                 let front = Arc::clone(&front);
                 let (options, closed) = (options.clone(), closed.clone());
                 let handshakes = Arc::clone(&handshakes);
@@ -93,7 +105,7 @@ pub async fn serve(
                         None => serve_connection(stream, front, Scheme::Http, &options, closed).await,
                         Some(tls) => serve_tls(stream, tls, &handshakes, front, &options, closed).await,
                     }
-                    drop(place);
+                    drop((place, shared));
                 });
             }
             Err(error) if is_the_peers(&error) => {
@@ -205,17 +217,28 @@ pub async fn serve_connection<I>(
     let activity = Arc::new(Activity::default());
     let service = {
         let activity = Arc::clone(&activity);
+        let share = options.share.clone();
         service_fn(move |request: Request<Incoming>| {
-            let front = Arc::clone(&front);
+            let (front, share) = (Arc::clone(&front), share.clone());
             let running = activity.begin();
             async move {
+                let room = match share {
+                    Some(share) => share.room(&request).await,
+                    None => None,
+                };
                 let response = front.handle(request, scheme).await;
                 drop(running);
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(match room {
+                    Some(room) => share::keep(response, room),
+                    None => response,
+                })
             }
         })
     };
     let mut builder = Builder::new(TokioExecutor::new());
+    if !options.http2 {
+        builder = builder.http1_only();
+    }
     // hyper's own header timeout also ends idle connections and costs a timer per request; `watch_idle` does
     // both, and covers the first bytes, too.
     builder

@@ -8,6 +8,7 @@
 
 mod capacity;
 mod custom;
+mod endpoint;
 mod faults;
 mod init;
 mod lifecycle;
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
         custom::bootstrap_that_ends_in_init,
         custom::events_and_errors_over_http,
         custom::layers_are_merged,
+        endpoint::functions_reach_the_server_as_themselves,
+        endpoint::old_environments_are_replaced,
+        endpoint::old_environments_finish_what_they_do,
         faults::callers_that_hang_up_do_not_lose_the_environment,
         faults::crashes_are_reported_and_replaced,
         faults::lost_spawner_is_replaced,

@@ -205,7 +205,12 @@ impl Server {
     fn take_request(&mut self) {
         let received = protocol::receive(self.control.as_fd(), &mut self.buffer, false);
         match received {
-            Ok(Some((Request::Create { key, spec }, fds))) => self.create(key, &spec, fds),
+            Ok(Some((Request::Create { key, mut spec }, fds))) => {
+                self.create(key, &spec, fds);
+                // Each init is a copy of this process: what one sandbox is told is not for the next.
+                spec.wipe();
+                self.buffer.fill(0);
+            }
             Ok(Some((Request::Shutdown, _))) => self.close(true),
             Ok(Some((Request::Configure(_), _))) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

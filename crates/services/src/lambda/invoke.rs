@@ -24,7 +24,7 @@ impl Inner {
         request: InvocationRequest,
     ) -> Result<InvocationResponse, AwsError> {
         let name = request.function_name.as_deref();
-        let found = self.find(context, "Invoke", name, request.qualifier.as_deref())?;
+        let found = self.find(context, "InvokeFunction", name, request.qualifier.as_deref())?;
         if request.durable_execution_name.is_some() {
             return Err(unsupported("DurableExecutionName"));
         }
