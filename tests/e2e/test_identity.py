@@ -133,6 +133,21 @@ def test_who_am_i(agent):
     assert succeeds(agent, "sts", "get_caller_identity")["UserId"] == identity["UserId"]
 
 
+def test_a_role_that_exists_is_known_by_its_id(server, create):
+    iam = server.client("iam")
+    trust = {"Version": "2012-10-17",
+             "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}  # fmt: skip
+    role = iam.create_role(RoleName="known", Path="/team/", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    function = create("import os\ndef handler(event, context):\n    return dict(os.environ)\n", role=role["Arn"])
+    identity = server.client("sts", credentials=own_credentials(function.result())).get_caller_identity()
+    assert identity["UserId"] == "%s:%s" % (role["RoleId"], function.name)
+    assert identity["Arn"] == "arn:aws:sts::%s:assumed-role/known/%s" % (ACCOUNT, function.name)
+    # iam itself is not for functions
+    refusal = refused(server.client("iam", credentials=own_credentials(function.result())).get_role, RoleName="known")
+    assert refusal[:2] == ("AccessDenied", 403), refusal
+    iam.delete_role(RoleName="known")
+
+
 def test_invoke_another_function(agent, create):
     echo = create(ECHO)
     answer = succeeds(agent, "lambda", "invoke", FunctionName=echo.name, Payload=json.dumps({"n": [1, "é"]}))

@@ -16,7 +16,7 @@ use lambkin_services::authorization::Authorized;
 use lambkin_services::iam::IamService;
 use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService};
 use lambkin_services::logs::LogsService;
-use lambkin_services::sessions::Sessions;
+use lambkin_services::sessions::{FunctionSessions, Sessions};
 use lambkin_services::sts::StsService;
 use lambkin_wire::{Front, FrontConfig, Limits, Mode, ServeOptions, Tls};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -71,7 +71,8 @@ async fn serve(
     let sessions = Arc::new(Sessions::open(&settings.data_dir, Arc::clone(&clock)).context("session key")?);
     let endpoint = Arc::new(FunctionEndpoint::new(address.port(), open_files()));
     config.endpoint = Some(endpoint.clone());
-    config.credentials = Some(sessions.clone());
+    let iam = Arc::new(IamService::new(store.metadata.clone(), Arc::clone(&clock)).await?);
+    config.credentials = Some(Arc::new(FunctionSessions::new(sessions.clone(), iam.roles())));
     if let Some(megabytes) = settings.memory_mb {
         config.memory_budget = Some(megabytes.saturating_mul(1024 * 1024));
     }
@@ -83,7 +84,6 @@ async fn serve(
         clock: Arc::clone(&clock),
     };
     let lambda = Arc::new(LambdaService::new(deps, LambdaConfig::new(&settings.data_dir)).await?);
-    let iam = Arc::new(IamService::new(store.metadata.clone(), Arc::clone(&clock)).await?);
     let services: Vec<Arc<dyn ServiceHandler>> = vec![
         Arc::new(lambkin_model::iam::Handler(iam)),
         Arc::new(lambkin_model::lambda::Handler(Arc::clone(&lambda))),

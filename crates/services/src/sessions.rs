@@ -21,6 +21,7 @@ use lambkin_core::function::FunctionSpec;
 use lambkin_model::{Caller, Principal, RoleSession};
 use serde::{Deserialize, Serialize};
 
+use crate::iam::Roles;
 use crate::keyfile;
 
 /// How long the credentials of a function's environment are valid. Environments are replaced well before.
@@ -62,11 +63,11 @@ pub struct Session {
 impl Session {
     /// The session of a function's environment: of its role, in the function's account, named after it.
     #[must_use]
-    pub fn of_function(spec: &FunctionSpec) -> Self {
+    pub fn of_function(spec: &FunctionSpec, roles: &Roles) -> Self {
         Self {
             account: spec.scope.account.to_string(),
             partition: spec.scope.partition().to_owned(),
-            role_id: role_id(&spec.role),
+            role_id: roles.find(&spec.role).map_or_else(|| role_id(&spec.role), |role| role.id),
             role_arn: spec.role.clone(),
             name: spec.name.to_string(),
             source_function: Some(spec.arn()),
@@ -219,9 +220,24 @@ impl Sessions {
     }
 }
 
-impl RoleCredentials for Sessions {
+/// Gives functions sessions of their roles.
+#[derive(Debug)]
+pub struct FunctionSessions {
+    sessions: Arc<Sessions>,
+    roles: Roles,
+}
+
+impl FunctionSessions {
+    /// Sessions of the roles that IAM has; a role that it does not have is no more than a name.
+    #[must_use]
+    pub fn new(sessions: Arc<Sessions>, roles: Roles) -> Self {
+        Self { sessions, roles }
+    }
+}
+
+impl RoleCredentials for FunctionSessions {
     fn for_function(&self, spec: &FunctionSpec) -> Result<SessionCredentials, CredentialsError> {
-        self.mint(&Session::of_function(spec), FUNCTION_SESSION)
+        self.sessions.mint(&Session::of_function(spec, &self.roles), FUNCTION_SESSION)
     }
 }
 

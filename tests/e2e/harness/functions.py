@@ -134,7 +134,7 @@ class Factory:
         self.server = server
         self.made = []
 
-    def __call__(self, source=None, runtime=None, handler="app.handler", files=None, name=None, wait=True, env=None, **options):
+    def __call__(self, source=None, runtime=None, handler="app.handler", files=None, name=None, wait=True, env=None, role=ROLE, **options):
         client = self.server.client("lambda")
         name = name or "fn-" + uuid.uuid4().hex[:12]
         files = files or {"app.py": source or "def handler(event, context):\n    return event\n"}
@@ -146,7 +146,7 @@ class Factory:
             FunctionName=name,
             Runtime=runtime or python(),
             Handler=handler,
-            Role=ROLE,
+            Role=role,
             Code={"ZipFile": zip_of(files)},
             **options,
         )
