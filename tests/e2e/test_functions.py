@@ -322,6 +322,7 @@ def test_delete(create, client):
     assert function.result() == "again"
 
 
+@pytest.mark.allow_log("AWS no longer offers this runtime")
 def test_runtime_that_is_not_here(own_server):
     own_server.variables = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYENV_ROOT": "/nonexistent"}
     own_server.start()

@@ -332,11 +332,11 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// As Lambkin wrote it before there were versions.
-    const FORMAT_1: &str = r#"{"v":1,"name":"hello","created_ms":1795435200000,"modified_ms":1795435260000,
+    pub(crate) const FORMAT_1: &str = r#"{"v":1,"name":"hello","created_ms":1795435200000,"modified_ms":1795435260000,
         "current":{"revision_id":"3e8d5ce0-0a3e-4d7c-8c1a-6f9d3b1f7a10","code":{"sha256":"ab","size":7},
         "config":{"runtime":"python3.12","handler":"a.b","role":"arn:aws:iam::000000000000:role/r",
         "description":"","timeout_s":3,"memory_mb":128,"ephemeral_storage_mb":512,"architecture":"x86_64",

@@ -163,3 +163,32 @@ async fn a_missing_runtime_fails_with_advice_until_it_is_there() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn functions_from_before_versions_open_and_can_be_published() {
+    let mut fixture = Fixture::new().await;
+    fixture.create("f", "old").await;
+    fixture.settled("f").await;
+    let code = fixture.deps.metadata.scan(record::KIND, "").await.unwrap();
+    let code = record::FunctionRecord::read(&code[0].value).unwrap().current.code.sha256;
+    let stored = record::tests::FORMAT_1.replace("\"ab\"", &format!("\"{code}\""));
+    let write = lambkin_core::metadata::Write {
+        kind: record::KIND.to_owned(),
+        key: "000000000000/us-east-1/hello".to_owned(),
+        expect: lambkin_core::metadata::Expect::Absent,
+        value: Some(stored.into()),
+    };
+    fixture.deps.metadata.commit(vec![write]).await.unwrap();
+    fixture.restart().await;
+    let old = fixture.configuration("hello").await;
+    assert_eq!((old.state.as_deref(), old.version.as_deref()), (Some("Active"), Some("$LATEST")));
+    assert_eq!(old.revision_id.as_deref(), Some("3e8d5ce0-0a3e-4d7c-8c1a-6f9d3b1f7a10"));
+    assert_eq!(fixture.invoke("hello").await.unwrap()["code"], "old");
+    let publication = PublishVersionRequest { function_name: Some("hello".to_owned()), ..Default::default() };
+    let published = fixture.service.publish_version(&context(), publication).await.unwrap();
+    assert_eq!(published.version.as_deref(), Some("1"));
+    assert_eq!(fixture.invoke("hello:1").await.unwrap()["version"], "1");
+    let stored = fixture.deps.metadata.get(record::KIND, "000000000000/us-east-1/hello").await.unwrap();
+    let stored: serde_json::Value = serde_json::from_slice(&stored.unwrap().value).unwrap();
+    assert_eq!((&stored["v"], &stored["last_version"]), (&2.into(), &1.into()));
+}
