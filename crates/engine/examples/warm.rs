@@ -17,7 +17,7 @@ use lambkin_core::ids::{Scope, new_request_id};
 use lambkin_core::invoke::{Invocation, Invoker};
 use lambkin_core::logs::LogStore;
 use lambkin_engine::{Engine, EngineConfig};
-use lambkin_sandbox::{Spawner, SpawnerConfig};
+use lambkin_sandbox::{Isolation, Spawner, SpawnerConfig};
 
 const PYTHON: &str = "def handler(event, context):\n    return {'statusCode': 200, 'body': 'hello'}\n";
 const CUSTOM: &str = r#"#!/usr/bin/python3
@@ -77,7 +77,12 @@ async fn measure() {
     let bootstrap = folder.path().join("bootstrap");
     fs::write(&bootstrap, CUSTOM).unwrap();
     fs::set_permissions(&bootstrap, Permissions::from_mode(0o755)).unwrap();
-    let config = SpawnerConfig { instance: "engine-warm".into(), uid_base: 1_400_000, uid_count: 1_000 };
+    let work_dir = folder.path().join("sandboxes");
+    let config = SpawnerConfig {
+        uid_base: 1_400_000,
+        uid_count: 1_000,
+        ..SpawnerConfig::new("engine-warm", &work_dir, Isolation::Root)
+    };
     let spawner = Spawner::start(config).expect("a spawner");
     let mut config = EngineConfig::new(folder.path().join("data"));
     config.memory_budget = Some(64 << 30);

@@ -61,6 +61,11 @@ pub(crate) struct Layer {
     #[arg(long, env = "LAMBKIN_STOP_SECONDS", value_name = "SECONDS")]
     pub(crate) stop_seconds: Option<u64>,
 
+    /// How functions are isolated; `auto` takes root's sandboxes, else those in user namespaces, and does not
+    /// start if neither works [default: auto]
+    #[arg(long, env = "LAMBKIN_ISOLATION", value_name = "MODE")]
+    pub(crate) isolation: Option<IsolationMode>,
+
     /// PEM file with the certificate chain of the listener, leaf first: all APIs are served by TLS then.
     /// The file is read again when it changes, and on SIGHUP
     #[arg(long, env = "LAMBKIN_TLS_CERT", value_name = "FILE")]
@@ -74,6 +79,18 @@ pub(crate) struct Layer {
     #[arg(long, env = "LAMBKIN_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true",
           value_name = "BOOL")]
     pub(crate) insecure_listen: Option<bool>,
+}
+
+/// How functions are to be isolated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum IsolationMode {
+    /// The strongest that works here.
+    Auto,
+    /// Sandboxes made by root.
+    Root,
+    /// Sandboxes in user namespaces, made by an ordinary user.
+    UserNamespaces,
 }
 
 /// Format of the server's own log.
@@ -100,6 +117,7 @@ pub(crate) struct Settings {
     pub(crate) memory_mb: Option<u64>,
     pub(crate) idle: Duration,
     pub(crate) stop: Duration,
+    pub(crate) isolation: IsolationMode,
     pub(crate) tls: Option<TlsFiles>,
 }
 
@@ -133,6 +151,7 @@ impl Layer {
             stop_seconds: self.stop_seconds.or(below.stop_seconds),
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
+            isolation: self.isolation.or(below.isolation),
             insecure_listen: self.insecure_listen.or(below.insecure_listen),
         }
     }
@@ -203,6 +222,7 @@ impl Settings {
             idle: Duration::from_secs(layer.idle_seconds.unwrap_or(600)),
             stop: Duration::from_secs(layer.stop_seconds.unwrap_or(30)),
             tls,
+            isolation: layer.isolation.unwrap_or(IsolationMode::Auto),
         })
     }
 }

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, header};
 use http_body_util::Full;
 use lambkin_model::handler::BoxFuture;
+use lambkin_sandbox::Isolation;
 use lambkin_services::lambda::{DownloadError, LambdaService};
 use lambkin_wire::InternalRoutes;
 
@@ -16,11 +17,13 @@ const HEALTH: &str = "/_lambkin/health";
 /// Answers below `/_lambkin/`.
 pub(crate) struct Internal {
     lambda: Arc<LambdaService>,
+    health: Bytes,
 }
 
 impl Internal {
-    pub(crate) fn new(lambda: Arc<LambdaService>) -> Self {
-        Self { lambda }
+    pub(crate) fn new(lambda: Arc<LambdaService>, isolation: Isolation) -> Self {
+        let health = format!("{{\"status\":\"ok\",\"isolation\":\"{isolation}\"}}\n").into();
+        Self { lambda, health }
     }
 
     async fn answer(&self, request: Parts) -> Response<Full<Bytes>> {
@@ -28,9 +31,7 @@ impl Internal {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
         }
         match request.uri.path() {
-            HEALTH => {
-                respond(StatusCode::OK, "application/json", Bytes::from_static(b"{\"status\":\"ok\"}\n"))
-            }
+            HEALTH => respond(StatusCode::OK, "application/json", self.health.clone()),
             path if path.starts_with(LambdaService::DOWNLOAD_PREFIX) => {
                 match self.lambda.code_download(path, request.uri.query().unwrap_or_default()).await {
                     Ok(zip) => respond(StatusCode::OK, "application/zip", zip),

@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use lambkin_core::{Clock, SystemClock};
 use lambkin_engine::{Engine, EngineConfig};
 use lambkin_model::ServiceHandler;
-use lambkin_sandbox::{Spawner, SpawnerConfig};
+use lambkin_sandbox::{Isolation, Spawner, SpawnerConfig};
 use lambkin_services::authorization::Authorized;
 use lambkin_services::iam::IamService;
 use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService};
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Admin, AdminSocket};
-use crate::config::{LogFormat, Settings};
+use crate::config::{IsolationMode, LogFormat, Settings};
 use crate::credentials::RootKey;
 use crate::endpoint::FunctionEndpoint;
 use crate::identity::WithSessions;
@@ -36,18 +36,21 @@ use crate::keys::KeyRing;
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     init_log(&settings)?;
+    // Forks, hence before there is any thread.
+    let isolation = isolation(settings.isolation)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new(settings.time_scale));
     // Takes the folder's lock, before anything that a running server must be spared.
     let store = lambkin_store::open(&settings.data_dir, &lambkin_store::Options::new(Arc::clone(&clock)))?;
     let key = RootKey::open(&settings.data_dir, settings.account_id.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(&settings, clock, key, store));
+    let result = runtime.block_on(serve(&settings, isolation, clock, key, store));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(
     settings: &Settings,
+    isolation: Isolation,
     clock: Arc<dyn Clock>,
     key: RootKey,
     store: lambkin_store::SqliteStore,
@@ -65,7 +68,10 @@ async fn serve(
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
 
-    let spawner = Spawner::start(spawner_config(&settings.data_dir)?)?;
+    let spawner = Spawner::start(spawner_config(&settings.data_dir, isolation)?)?;
+    for weakness in spawner.weaknesses() {
+        tracing::warn!(%isolation, "{weakness}");
+    }
     let mut config = EngineConfig::new(&settings.data_dir);
     config.idle_timeout = settings.idle;
     let sessions = Arc::new(Sessions::open(&settings.data_dir, Arc::clone(&clock)).context("session key")?);
@@ -103,7 +109,7 @@ async fn serve(
         internal: None,
         limits: Limits::default(),
     };
-    let internal = Arc::new(Internal::new(lambda));
+    let internal = Arc::new(Internal::new(lambda, isolation));
     let inside =
         FrontConfig { internal: Some(Arc::new(InternalForFunctions(internal.clone()))), ..outside.clone() };
     endpoint.open(Arc::new(Front::new(inside)));
@@ -179,13 +185,29 @@ const UIDS: u32 = 8192;
 
 /// Names the sandboxes' cgroups and picks their user ids by the data folder: the same at each start, so that
 /// leftovers of a killed server are found, and hardly ever those of another folder's server.
-fn spawner_config(data_dir: &Path) -> anyhow::Result<SpawnerConfig> {
+fn spawner_config(data_dir: &Path, isolation: Isolation) -> anyhow::Result<SpawnerConfig> {
     let path = data_dir.canonicalize().with_context(|| format!("resolve {}", data_dir.display()))?;
     let digest = digest(&SHA256, path.as_os_str().as_encoded_bytes());
     let bytes: Vec<u8> = digest.as_ref().iter().copied().take(6).collect();
-    let instance = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let instance: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let range = bytes.iter().take(2).fold(0, |number, byte| number * 256 + u32::from(*byte));
-    Ok(SpawnerConfig { instance, uid_base: 200_000 + range * UIDS, uid_count: UIDS })
+    Ok(SpawnerConfig {
+        uid_base: 200_000 + range * UIDS,
+        uid_count: UIDS,
+        ..SpawnerConfig::new(&instance, &path.join("sandboxes"), isolation)
+    })
+}
+
+/// The isolation to use.
+fn isolation(mode: IsolationMode) -> anyhow::Result<Isolation> {
+    Ok(match mode {
+        IsolationMode::Auto => lambkin_sandbox::host::strongest().context(
+            "functions cannot be isolated here; see `lambkin doctor`, or say --isolation process to run them \
+             as plain processes",
+        )?,
+        IsolationMode::Root => Isolation::Root,
+        IsolationMode::UserNamespaces => Isolation::UserNamespaces,
+    })
 }
 
 fn init_log(settings: &Settings) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use lambkin_sandbox::{BindMount, Sandbox, SandboxSpec, Spawner, SpawnerConfig};
+use lambkin_sandbox::{BindMount, Isolation, Sandbox, SandboxSpec, Spawner, SpawnerConfig};
 
 fn spec(id: String, script: &str) -> SandboxSpec {
     let link = |link: &str, target: &str| (link.to_owned(), target.to_owned());
@@ -53,7 +53,12 @@ async fn main() {
     lambkin_sandbox::run_spawner_if_asked();
     let rounds: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(100);
     let start = Instant::now();
-    let config = SpawnerConfig { instance: "measure".to_owned(), uid_base: 290_000, uid_count: 1000 };
+    let work_dir = std::env::temp_dir().join("lambkin-measure");
+    let config = SpawnerConfig {
+        uid_base: 290_000,
+        uid_count: 1000,
+        ..SpawnerConfig::new("measure", &work_dir, Isolation::Root)
+    };
     let spawner = Spawner::start(config).unwrap();
     println!("spawner start {:?}", start.elapsed());
 

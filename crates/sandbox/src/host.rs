@@ -5,6 +5,9 @@ use std::os::fd::AsFd;
 
 use crate::cgroup::mountinfo::{self, Mount};
 use crate::cgroup::{self, Version};
+use crate::error::SandboxError;
+use crate::identity;
+use crate::isolation::Isolation;
 use crate::sys::mount::{self, FileSystem};
 use crate::sys::process;
 
@@ -26,16 +29,85 @@ pub struct Check {
 const ROOT_ADVICE: &str = "run the server as root (in a container: with --privileged)";
 const KERNEL_ADVICE: &str = "use Linux 5.14 or later with this feature compiled in";
 
-/// Looks at everything that sandboxes need or profit from. Makes no lasting change.
+/// The strongest isolation that works here; else, a sentence about each and why it does not, and what to
+/// do. Only for a process that has no threads yet: it forks. Makes no lasting change.
+///
+/// # Errors
+/// No isolation works; [`Isolation::Process`], which is none, is never chosen.
+pub fn strongest() -> Result<Isolation, SandboxError> {
+    let missing = |checks: Vec<Check>| checks.into_iter().find(|check| check.required && !check.ok);
+    let Some(root) = missing(for_root(&mountinfo::read().unwrap_or_default())) else {
+        return Ok(Isolation::Root);
+    };
+    let Some(user) = missing(for_users()) else { return Ok(Isolation::UserNamespaces) };
+    Err(SandboxError::Host(format!(
+        "neither as root ({}: {}) nor in user namespaces ({}: {}); {}",
+        root.name, root.detail, user.name, user.detail, user.advice
+    )))
+}
+
+/// Looks at everything that sandboxes need or profit from. As [`strongest`], only for a process without
+/// threads.
 #[must_use]
 pub fn probe() -> Vec<Check> {
     let mounts = mountinfo::read().unwrap_or_default();
-    let mut checks = vec![kernel(), root()];
-    checks.extend(namespaces());
-    checks.push(user_namespaces());
-    checks.extend(cgroups(&mounts));
-    checks.extend([mounting(), overlay(), seccomp(), open_files()]);
+    let strongest = strongest();
+    let found = match &strongest {
+        Ok(isolation) => Ok(match isolation {
+            Isolation::Root => "root: the strongest there is",
+            _ => "user-namespaces: real sandboxes, made by an ordinary user",
+        }),
+        Err(_) => Err("none works: only --isolation process, which is none, is left"),
+    };
+    let mut checks = vec![check("isolation", true, found, "see the rows that are missing below")];
+    let by_root = matches!(strongest, Ok(Isolation::Root));
+    let by_user = !by_root && strongest.is_ok();
+    // What the other way would need is no obstacle.
+    let optional = |mut check: Check, keep: bool| {
+        check.required &= keep;
+        check
+    };
+    checks.extend(for_root(&mounts).into_iter().map(|check| optional(check, !by_user)));
+    if !by_root {
+        checks.extend(for_users().into_iter().filter(|check| check.name != "kernel"));
+        checks.extend([delegation(), subordinate_ids()]);
+    }
+    checks.extend([freezing(&mounts), fast_changes(&mounts), overlay(), open_files()]);
     checks
+}
+
+/// What root needs.
+fn for_root(mounts: &[Mount]) -> Vec<Check> {
+    let mut checks = vec![kernel(), root()];
+    if process::effective_uid() == 0 {
+        checks.extend(namespaces());
+        checks.push(mounting());
+    }
+    checks.extend([cgroups(mounts), seccomp()]);
+    checks
+}
+
+/// What other users need.
+fn for_users() -> Vec<Check> {
+    let found = try_in_child(identity::try_entering);
+    let found = found.map(|()| "can be made, with mounts in them").map_err(|error| error.to_string());
+    vec![
+        kernel(),
+        user_namespaces(),
+        check("unprivileged namespaces", true, found, identity::USER_NAMESPACE_ADVICE),
+        seccomp(),
+    ]
+}
+
+fn delegation() -> Check {
+    let advice = "let systemd delegate a cgroup: Delegate=yes in the service, or start with \
+                  `systemd-run --user --scope -p Delegate=yes lambkin serve`; until then memory is limited by \
+                  watching and CPU time not at all";
+    check("delegated cgroup", false, cgroup::delegated(), advice)
+}
+
+fn subordinate_ids() -> Check {
+    check("subordinate ids", false, identity::subordinate_ids(), identity::SUBORDINATE_ADVICE)
 }
 
 fn check(
@@ -59,13 +131,14 @@ fn read(path: &str) -> Result<String, String> {
 }
 
 fn kernel() -> Check {
-    // The latest needed are close_range with CLOEXEC (5.11) and mount_setattr (5.12).
+    // The latest needed are close_range with CLOEXEC (5.11) and mount_setattr (5.12). Without root, limits of
+    // processes count for each user namespace since 5.14.
     let found = read("/proc/sys/kernel/osrelease").and_then(|release| {
         let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        if version >= (5, 12) { Ok(release) } else { Err(release) }
+        if version >= (5, 14) { Ok(release) } else { Err(release) }
     });
-    check("kernel", true, found, "use Linux 5.12 or later")
+    check("kernel", true, found, "use Linux 5.14 or later")
 }
 
 fn root() -> Check {
@@ -114,29 +187,35 @@ fn user_namespaces() -> Check {
     check("user namespaces allowed", true, found, "raise user.max_user_namespaces with sysctl")
 }
 
-fn cgroups(mounts: &[Mount]) -> Vec<Check> {
+fn cgroups(mounts: &[Mount]) -> Check {
     let version = cgroup::choose(mounts);
     let found = match version {
         Some(Version::V1) => Ok("v1 with memory, cpu and pids"),
         Some(Version::V2) => Ok("v2 with memory, cpu and pids"),
         None => Err("no hierarchy with the controllers memory, cpu and pids is mounted"),
     };
-    let mut checks = vec![check("cgroups", true, found, "mount cgroup v2 on /sys/fs/cgroup")];
+    check("cgroups", true, found, "mount cgroup v2 on /sys/fs/cgroup")
+}
+
+fn freezing(mounts: &[Mount]) -> Check {
     let unified = mountinfo::find_v2(mounts);
     let found = match (unified, mountinfo::find_v1(mounts, "freezer")) {
         (Some(_), _) => Ok("cgroup.freeze of v2"),
         (None, Some(_)) => Ok("freezer of v1 (slower)"),
         (None, None) => Err("neither cgroup v2 nor the v1 freezer is mounted"),
     };
-    checks.push(check("freezing", true, found, "mount cgroup v2 on /sys/fs/cgroup/unified"));
+    check("freezing", false, found, "mount cgroup v2 on /sys/fs/cgroup/unified")
+}
+
+fn fast_changes(mounts: &[Mount]) -> Check {
+    let unified = mountinfo::find_v2(mounts);
     let favored = unified.is_some_and(|mount| mount.options.iter().any(|option| option == "favordynmods"));
     let found = if favored {
         Ok("favordynmods is set")
     } else {
         Err("favordynmods is not set: entering a cgroup may take 10 ms (the server sets it when it starts)")
     };
-    checks.push(check("fast cgroup changes", false, found, "use Linux 6.0 or later with cgroup v2 mounted"));
-    checks
+    check("fast cgroup changes", false, found, "use Linux 6.0 or later with cgroup v2 mounted")
 }
 
 fn mounting() -> Check {
@@ -152,7 +231,7 @@ fn overlay() -> Check {
         if text.lines().any(|line| line.ends_with("\toverlay")) {
             Ok("known to the kernel")
         } else {
-            Err("not known to the kernel (functions with two layers or more need it)".to_owned())
+            Err("not known to the kernel (layers are merged by links instead)".to_owned())
         }
     });
     check("overlay file system", false, found, "load the kernel module overlay")
@@ -194,6 +273,8 @@ mod tests {
         if process::effective_uid() == 0 {
             let failed: Vec<_> = checks.iter().filter(|check| check.required && !check.ok).collect();
             assert!(failed.is_empty(), "{failed:?}");
+            assert_eq!(strongest(), Ok(Isolation::Root));
         }
+        assert!(for_users().len() == 4 && !delegation().detail.is_empty());
     }
 }

@@ -24,7 +24,10 @@
 mod cgroup;
 mod error;
 pub mod host;
+mod identity;
 mod init;
+mod isolation;
+mod members;
 mod memory;
 mod protocol;
 mod sandbox;
@@ -32,8 +35,10 @@ mod seccomp;
 mod spawner;
 pub mod spec;
 mod sys;
+mod watch;
 
 pub use error::SandboxError;
+pub use isolation::Isolation;
 pub use sandbox::Sandbox;
 pub use spawner::{SPAWNER_ARG, Spawner, SpawnerConfig, Stats, run_spawner_if_asked};
 pub use spec::{BindMount, ExitStatus, SandboxSpec, Usage};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::ControlKind;
 use crate::error::SandboxError;
+use crate::members::MembersKind;
 use crate::spawner::SpawnerConfig;
 use crate::spec::{ExitStatus, SandboxSpec, Usage};
 use crate::sys::socket;
@@ -39,16 +40,17 @@ pub(crate) enum Reply {
     Ready {
         /// What is used of this host.
         notes: Vec<String>,
+        /// What is weaker than it could be on another host, or with other rights.
+        weaknesses: Vec<String>,
     },
     /// Answer to `Configure`: impossible; the spawner exits.
     Unable(SandboxError),
-    /// The sandbox runs. Descriptors: its init, its program, its `/tmp`, one for each of `controls`, one
-    /// for each of `listen_ports`.
+    /// The sandbox runs. One descriptor for each of the parts.
     Created {
         /// Number of the sandbox.
         key: u64,
-        /// Kinds of the control files.
-        controls: Vec<ControlKind>,
+        /// What the descriptors are.
+        parts: Vec<Part>,
     },
     /// The sandbox could not be made.
     Failed {
@@ -77,13 +79,33 @@ pub(crate) enum Reply {
     Bye,
 }
 
+/// What a descriptor of a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Part {
+    /// The process descriptor of its init.
+    Init,
+    /// The process descriptor of its program.
+    Program,
+    /// Its `/tmp`, where that is a file system of its own.
+    Tmp,
+    /// A control file of its cgroup.
+    Control(ControlKind),
+    /// Where its processes are listed, if it has no cgroup.
+    Members(MembersKind),
+    /// The listener on this port.
+    Listener(u16),
+}
+
 /// Init (pid 1 of a sandbox) to spawner.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum InitMessage {
     /// Asks to have the user namespace's maps written; answered with one byte.
     MapUsers,
-    /// The program has been started. Descriptors: its pidfd, `/tmp`, the listeners.
-    Started,
+    /// The program has been started. One descriptor for each of the parts.
+    Started {
+        /// What the descriptors are.
+        parts: Vec<Part>,
+    },
     /// A step failed; init exits.
     Failed(SandboxError),
     /// `execve` failed with this errno; init exits.

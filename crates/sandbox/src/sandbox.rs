@@ -20,9 +20,8 @@ const TELEMETRY_BUFFER: i32 = 4 * 1024 * 1024;
 /// The server's ends of a sandbox's descriptors, made before the sandbox is.
 pub(crate) struct Parts {
     id: String,
-    memory_bytes: u64,
-    /// Ports whose listeners will come.
-    pub(crate) ports: Vec<u16>,
+    pub(crate) memory_bytes: u64,
+    pub(crate) pids_max: u32,
     output: OwnedFd,
     channel: Option<OwnedFd>,
     telemetry: Option<OwnedFd>,
@@ -37,7 +36,7 @@ impl Parts {
         let mut parts = Parts {
             id: spec.id.clone(),
             memory_bytes: spec.memory_bytes,
-            ports: spec.listen_ports.clone(),
+            pids_max: spec.pids_max,
             output,
             channel: None,
             telemetry: None,
@@ -57,6 +56,19 @@ impl Parts {
     }
 }
 
+/// What of a sandbox its spawner has made.
+#[derive(Debug)]
+pub(crate) struct Ways {
+    /// Its init.
+    pub(crate) init: OwnedFd,
+    /// Its program.
+    pub(crate) program: OwnedFd,
+    /// The signal on which init ends everything.
+    pub(crate) kill_signal: i32,
+    /// Listeners and the ports that the spec has for them.
+    pub(crate) listeners: Vec<(u16, TcpListener)>,
+}
+
 /// A running sandbox. Dropping it kills it; the spawner then removes what is left.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -65,32 +77,21 @@ pub struct Sandbox {
     output: Option<OwnedFd>,
     channel: Option<OwnedFd>,
     telemetry: Option<OwnedFd>,
-    listeners: Vec<(u16, TcpListener)>,
-    init: OwnedFd,
-    program: OwnedFd,
+    ways: Ways,
     controls: Controls,
     link: Arc<Link>,
     peak_bytes: AtomicU64,
 }
 
 impl Sandbox {
-    pub(crate) fn new(
-        parts: Parts,
-        init: OwnedFd,
-        program: OwnedFd,
-        controls: Controls,
-        listeners: Vec<(u16, TcpListener)>,
-        link: Arc<Link>,
-    ) -> Sandbox {
+    pub(crate) fn new(parts: Parts, ways: Ways, controls: Controls, link: Arc<Link>) -> Sandbox {
         Sandbox {
             id: parts.id,
             memory_bytes: parts.memory_bytes,
             output: Some(parts.output),
             channel: parts.channel,
             telemetry: parts.telemetry,
-            listeners,
-            init,
-            program,
+            ways,
             controls,
             link,
             peak_bytes: AtomicU64::new(0),
@@ -122,8 +123,8 @@ impl Sandbox {
     /// The nonblocking listener on 127.0.0.1 and a port of the spec's `listen_ports`. Connections of the
     /// sandbox can be accepted from it, nobody else can make one.
     pub fn take_listener(&mut self, port: u16) -> Option<TcpListener> {
-        let position = self.listeners.iter().position(|(of, _)| *of == port)?;
-        Some(self.listeners.swap_remove(position).1)
+        let position = self.ways.listeners.iter().position(|(of, _)| *of == port)?;
+        Some(self.ways.listeners.swap_remove(position).1)
     }
 
     /// Stops all its processes. Returns at once; the last of them stops some microseconds later.
@@ -131,7 +132,7 @@ impl Sandbox {
     /// # Errors
     /// If the sandbox has ended.
     pub fn freeze(&self) -> io::Result<()> {
-        self.controls.set_frozen(true)
+        self.set_frozen(true)
     }
 
     /// Lets them go on.
@@ -139,10 +140,18 @@ impl Sandbox {
     /// # Errors
     /// If the sandbox has ended.
     pub fn thaw(&self) -> io::Result<()> {
-        self.controls.set_frozen(false)
+        self.set_frozen(false)
     }
 
-    /// Sets the CPU time per 20 ms in microseconds (at least 1000); `None` is unthrottled.
+    fn set_frozen(&self, frozen: bool) -> io::Result<()> {
+        match self.link.watch() {
+            Some(watch) => watch.set_frozen(frozen),
+            None => self.controls.set_frozen(frozen),
+        }
+    }
+
+    /// Sets the CPU time per 20 ms in microseconds (at least 1000); `None` is unthrottled. Does nothing
+    /// where CPU time cannot be limited (see [`crate::Spawner::weaknesses`]).
     ///
     /// # Errors
     /// If the sandbox has ended.
@@ -157,6 +166,9 @@ impl Sandbox {
             let mut usage = ended.usage.unwrap_or_default();
             usage.max_memory_bytes = usage.max_memory_bytes.max(previous_peak);
             return usage;
+        }
+        if let Some(watch) = self.link.watch() {
+            return watch.subject().usage();
         }
         let previous_peak = self.peak_bytes.load(Ordering::Relaxed);
         let counted = || self.controls.read_memory().ok();
@@ -175,13 +187,16 @@ impl Sandbox {
     /// cannot).
     pub fn reset_peak(&self) {
         self.peak_bytes.store(0, Ordering::Relaxed);
-        self.controls.reset_peak();
+        match self.link.watch() {
+            Some(watch) => watch.subject().reset_peak(),
+            None => self.controls.reset_peak(),
+        }
     }
 
     /// Kills everything in it, frozen or not. May be called again.
     pub fn kill(&self) {
         // `ESRCH`: it is dead already.
-        let _ = process::pidfd_signal(self.init.as_fd(), libc::SIGKILL);
+        let _ = process::pidfd_signal(self.ways.init.as_fd(), self.ways.kill_signal);
         if self.controls.frozen_cannot_die() {
             let _ = self.controls.set_frozen(false);
         }
@@ -189,7 +204,7 @@ impl Sandbox {
 
     /// Sends a signal to the program, if it still runs.
     pub fn signal(&self, signal: i32) {
-        let _ = process::pidfd_signal(self.program.as_fd(), signal);
+        let _ = process::pidfd_signal(self.ways.program.as_fd(), signal);
     }
 
     /// Waits for the end of the program. Other processes of the sandbox are killed with it; when they are

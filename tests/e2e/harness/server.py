@@ -55,12 +55,17 @@ def free_port():
 class Server:
     """One data folder and the server processes that run on it, one after the other."""
 
-    def __init__(self, dev=False, args=()):
+    def __init__(self, dev=False, args=(), user=None, cgroups=True):
+        """With `user` it runs as that user id, without any group but that of the same number. Without
+        `cgroups` it is not expected to have any."""
         self.dev = dev
         self.args = list(args)
         # the CA's certificate of a server that speaks TLS
         self.ca = None
+        self.user = user
+        self.cgroups = cgroups and user is None
         self.work = Path(tempfile.mkdtemp(prefix="lambkin-e2e-"))
+        self.binary = LAMBKIN
         self.data_dir = self.work / "data"
         self.temp_dir = self.work / "tmp"
         self.temp_dir.mkdir()
@@ -68,6 +73,13 @@ class Server:
         self.log_path.touch()
         self.port = free_port()
         self.variables = {}  # of the server's environment, over those of the tests
+        if user is not None:
+            # the user may not get at the original, nor at anything else of root's
+            self.binary = self.work / "lambkin"
+            shutil.copy(LAMBKIN, self.binary)
+            for path in (self.work, self.temp_dir):
+                os.chown(path, user, user)
+                path.chmod(0o755)
         self.process = None
         self.baseline = None
         self._has_role = False
@@ -84,20 +96,31 @@ class Server:
         return "%s://127.0.0.1:%d" % ("https" if self.ca else "http", self.port)
 
     def command(self):
-        command = [str(LAMBKIN), "serve", "--listen", "127.0.0.1:%d" % self.port, "--data-dir", str(self.data_dir)]
+        command = [str(self.binary), "serve", "--listen", "127.0.0.1:%d" % self.port, "--data-dir", str(self.data_dir)]
         return command + (["--dev"] if self.dev else []) + self.args
 
     def environment(self):
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "LAMBKIN"))}
-        environment.update(TMPDIR=str(self.temp_dir), NO_COLOR="1", **self.variables)
+        environment.update(TMPDIR=str(self.temp_dir), NO_COLOR="1")
+        if self.user is not None:
+            environment.update(HOME=str(self.work), PATH="/usr/bin:/bin")
+        environment.update(self.variables)
         return environment
+
+    def _begin(self):
+        """Runs in the new process."""
+        if self.user is not None:
+            os.setgroups([])
+            os.setresgid(self.user, self.user, self.user)
+            os.setresuid(self.user, self.user, self.user)
+        _end_with_the_tests()
 
     def start(self):
         assert self.process is None
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(), cwd=self.work,
-                preexec_fn=_end_with_the_tests,
+                preexec_fn=self._begin,
             )  # fmt: skip
         deadline = time.monotonic() + 30
         while True:

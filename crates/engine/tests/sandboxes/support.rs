@@ -18,7 +18,7 @@ use lambkin_core::logs::{
 };
 use lambkin_core::metadata::StoreError;
 use lambkin_engine::{Engine, EngineConfig};
-use lambkin_sandbox::{Spawner, SpawnerConfig};
+use lambkin_sandbox::{Isolation, Spawner, SpawnerConfig};
 use tempfile::TempDir;
 
 /// User ids of one test's sandboxes.
@@ -48,10 +48,11 @@ impl World {
         static STARTING: Mutex<()> = Mutex::new(());
         let folder = TempDir::new().unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let instance = format!("engine-test-{}-{number}", std::process::id());
         let config = SpawnerConfig {
-            instance: format!("engine-test-{}-{number}", std::process::id()),
             uid_base: 1_500_000 + number * UIDS,
             uid_count: UIDS,
+            ..SpawnerConfig::new(&instance, &folder.path().join("sandboxes"), Isolation::Root)
         };
         // One at a time, to know whose child is whose.
         let (spawner, spawner_pid) = {

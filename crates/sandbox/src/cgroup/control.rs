@@ -86,7 +86,7 @@ impl Controls {
         self.file(ControlKind::FreezerState).is_some()
     }
 
-    /// Sets the CPU time per period; `None` is unthrottled.
+    /// Sets the CPU time per period; `None` is unthrottled. Without a controller for it nothing happens.
     pub(crate) fn set_cpu_quota(&self, quota_us: Option<u32>) -> io::Result<()> {
         if let Some(file) = self.file(ControlKind::CpuQuota) {
             return write_at_start(file, &quota_v1(quota_us));
@@ -94,7 +94,7 @@ impl Controls {
         if let Some(file) = self.file(ControlKind::CpuMax) {
             return write_at_start(file, &quota_v2(quota_us));
         }
-        Err(io::Error::from(io::ErrorKind::Unsupported))
+        Ok(())
     }
 
     /// Reads the counters; those that cannot be read are 0.

@@ -198,8 +198,8 @@ impl Group for V1Group {
         &self.controls
     }
 
-    fn memory_events(&self) -> (BorrowedFd<'_>, Interest) {
-        (self.events.as_fd(), Interest::Readable)
+    fn memory_events(&self) -> Option<(BorrowedFd<'_>, Interest)> {
+        Some((self.events.as_fd(), Interest::Readable))
     }
 
     fn allow_for(&mut self, _tmp_used: u64) -> io::Result<()> {

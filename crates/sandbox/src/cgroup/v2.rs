@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::control::{field, quota_v2};
 use super::mountinfo::{self, Mount};
-use super::{CONTROLLERS, ControlKind, Controls, Group, Limits, Place, Threshold, folder};
+use super::{CONTROLLERS, ControlKind, Controls, Group, Limits, Place, REQUIRED, Threshold, folder};
 use crate::error::{Context, SandboxError};
 use crate::sys::poll::Interest;
 use crate::sys::read_from_start;
@@ -19,6 +19,8 @@ const HIGH_SLACK_BYTES: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct V2 {
     folder: PathBuf,
+    /// Whether there is a controller for CPU time.
+    cpu: bool,
 }
 
 impl V2 {
@@ -29,7 +31,8 @@ impl V2 {
         let own_path = mountinfo::own_path(own, None);
         let folder = folder::make_instance(&mount.mount_point, own_path, name)?;
         let parent = folder.parent().unwrap_or(&mount.mount_point).to_owned();
-        if enable_controllers(&parent).is_err() {
+        let cpu = has_cpu(&parent);
+        if enable_controllers(&parent, cpu).is_err() {
             // A group other than the root may not have both processes and controlled children.
             let leaf = parent.join(format!("{name}-server"));
             match fs::create_dir(&leaf) {
@@ -44,21 +47,33 @@ impl V2 {
                 // A process that has ended meanwhile is no problem; a real one shows below.
                 let _ = folder::write(&leaf, "cgroup.procs", pid);
             }
-            enable_controllers(&parent)?;
+            enable_controllers(&parent, cpu)?;
         }
-        enable_controllers(&folder)?;
-        Ok(V2 { folder })
+        enable_controllers(&folder, cpu)?;
+        Ok(V2 { folder, cpu })
     }
 }
 
-fn enable_controllers(group: &Path) -> Result<(), SandboxError> {
-    let text: Vec<String> = CONTROLLERS.iter().map(|name| format!("+{name}")).collect();
+/// Whether a group may hand down the controller for CPU time.
+fn has_cpu(group: &Path) -> bool {
+    let available = fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
+    available.split_whitespace().any(|name| name == "cpu")
+}
+
+fn enable_controllers(group: &Path, cpu: bool) -> Result<(), SandboxError> {
+    let wanted = if cpu { CONTROLLERS.as_slice() } else { REQUIRED.as_slice() };
+    let text: Vec<String> = wanted.iter().map(|name| format!("+{name}")).collect();
     folder::write(group, "cgroup.subtree_control", &text.join(" "))
 }
 
 impl Place for V2 {
     fn describe(&self) -> String {
         format!("cgroup v2 ({})", self.folder.display())
+    }
+
+    fn weaknesses(&self) -> Vec<String> {
+        const NO_CPU: &str = "CPU time is not limited: the controller cpu is not handed to this cgroup (systemd: Delegate=yes)";
+        if self.cpu { Vec::new() } else { vec![NO_CPU.to_owned()] }
     }
 
     fn create(&self, id: &str, limits: &Limits) -> Result<Box<dyn Group>, SandboxError> {
@@ -102,7 +117,9 @@ impl V2Group {
         }
         folder::write(&path, "memory.oom.group", "1")?;
         folder::write(&path, "pids.max", &limits.pids_max.to_string())?;
-        folder::write(&path, "cpu.max", &quota_v2(limits.cpu_quota_us))?;
+        if path.join("cpu.max").exists() {
+            folder::write(&path, "cpu.max", &quota_v2(limits.cpu_quota_us))?;
+        }
         let folder = File::open(&path).at("open", &path.to_string_lossy())?;
         let events = folder::open(&path, "memory.events")?;
         let controls = open_controls(&path)?;
@@ -115,11 +132,13 @@ fn open_controls(path: &Path) -> Result<Controls, SandboxError> {
     let write = |name: &str| folder::open_for_writing(path, name).map(OwnedFd::from);
     let mut controls = vec![
         (ControlKind::Freeze, write("cgroup.freeze")?),
-        (ControlKind::CpuMax, write("cpu.max")?),
         (ControlKind::MemoryUsage, read("memory.current")?),
         (ControlKind::MemoryStat, read("memory.stat")?),
         (ControlKind::CpuStat, read("cpu.stat")?),
     ];
+    if let Ok(file) = write("cpu.max") {
+        controls.push((ControlKind::CpuMax, file));
+    }
     // Since Linux 5.19, and writable since 6.12.
     let peak = path.join("memory.peak");
     let both = File::options().read(true).write(true).open(&peak);
@@ -148,8 +167,8 @@ impl Group for V2Group {
         &self.controls
     }
 
-    fn memory_events(&self) -> (BorrowedFd<'_>, Interest) {
-        (self.events.as_fd(), Interest::Change)
+    fn memory_events(&self) -> Option<(BorrowedFd<'_>, Interest)> {
+        Some((self.events.as_fd(), Interest::Change))
     }
 
     fn allow_for(&mut self, tmp_used: u64) -> io::Result<()> {
@@ -232,6 +251,7 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         for group in [root.path(), &folder] {
             fs::write(group.join("cgroup.subtree_control"), "").unwrap();
+            fs::write(group.join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
         }
         let mounts = mountinfo::parse(&format!("1 1 0:1 / {} rw - cgroup2 c rw", root.path().display()));
         let place = V2::open(&mounts, "0::/\n", "lambkin-x").unwrap();
@@ -240,5 +260,13 @@ mod tests {
             let text = fs::read_to_string(group.join("cgroup.subtree_control")).unwrap();
             assert_eq!(text, "+memory +cpu +pids");
         }
+        assert!(place.weaknesses().is_empty());
+        // What a user's own systemd used to be given.
+        for group in [root.path(), &folder] {
+            fs::write(group.join("cgroup.controllers"), "memory pids\n").unwrap();
+        }
+        let place = V2::open(&mounts, "0::/\n", "lambkin-x").unwrap();
+        assert_eq!(fs::read_to_string(folder.join("cgroup.subtree_control")).unwrap(), "+memory +pids");
+        assert_eq!(place.weaknesses().len(), 1);
     }
 }

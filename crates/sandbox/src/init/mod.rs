@@ -4,6 +4,7 @@
 //! It stays root of the host until everything is mounted, then enters a user namespace that maps nothing
 //! but the sandbox's own user. What it mounts thus belongs to namespaces in which nobody inside has rights.
 
+mod merge;
 mod root;
 
 use std::ffi::CString;
@@ -14,7 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::cgroup::Threshold;
 use crate::error::{Context, SandboxError};
-use crate::protocol::{self, InitMessage};
+use crate::members::MembersKind;
+use crate::protocol::{self, InitMessage, Part};
 use crate::seccomp::Filters;
 use crate::spec::SandboxSpec;
 use crate::sys::{self, process, socket};
@@ -41,8 +43,14 @@ const PARKED_FDS: RawFd = 10;
 pub(crate) struct Input<'a> {
     /// The sandbox to set up.
     pub(crate) spec: &'a SandboxSpec,
-    /// Its user and group id on the host.
-    pub(crate) host_uid: u32,
+    /// Its user and group, as the spawner's user namespace numbers them.
+    pub(crate) ids: (u32, u32),
+    /// Whether the spawner's supplementary groups can be taken away.
+    pub(crate) clears_groups: bool,
+    /// Whether device nodes can be made; else those of the host are bound.
+    pub(crate) makes_devices: bool,
+    /// Whether a cgroup limits memory and processes.
+    pub(crate) has_group: bool,
     /// Messages to the spawner.
     pub(crate) status: BorrowedFd<'a>,
     /// Becomes the program's stdout and stderr.
@@ -120,6 +128,8 @@ impl Kept {
         process::set_parent_death_signal(libc::SIGKILL).step("set parent death signal")?;
         process::new_session().step("start session")?;
         process::reset_signals().step("reset signals")?;
+        // Else the process's files in /proc would belong to root of the host, which only that may write to.
+        process::set_dumpable(true).step("become dumpable")?;
         for entry in input.cgroup_entries {
             sys::write_at_start(entry, "0").step("enter cgroup")?;
         }
@@ -157,8 +167,10 @@ impl Kept {
 /// What the set-up leaves for the start.
 struct Ready {
     tmp: OwnedFd,
+    /// `/proc`, where there is no cgroup.
+    members: Option<OwnedFd>,
     null: OwnedFd,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(u16, TcpListener)>,
     program: Program,
 }
 
@@ -188,18 +200,24 @@ fn set_up(input: &Input<'_>, kept: &Kept) -> Result<Ready, SandboxError> {
     process::unshare(libc::CLONE_NEWCGROUP).step("new cgroup namespace")?;
     process::set_host_name(HOST_NAME).step("set host name")?;
     let listeners = listen(&spec.listen_ports)?;
-    let root = root::build(spec, input.host_uid)?;
+    let root = root::build(input)?;
     let null = File::options().read(true).write(true).open("/dev/null").at("open", "/dev/null")?;
     let null = sys::duplicate_from(null.as_fd(), PARKED_FDS).step("keep descriptor")?;
     // A program may open /dev/stdout, which opens the pipe anew.
-    sys::change_owner(kept.output.as_fd(), input.host_uid, input.host_uid).step("give output away")?;
+    sys::change_owner(kept.output.as_fd(), input.ids.0, input.ids.1).step("give output away")?;
     write_proc("/proc/self/oom_score_adj", OOM_SCORE)?;
     set_limits(spec)?;
-    drop_privileges(kept, root.user_sysctl)?;
+    let members = if input.has_group {
+        None
+    } else {
+        let proc = File::open("/proc").at("open", "/proc")?;
+        Some(sys::duplicate_from(proc.as_fd(), PARKED_FDS).step("keep descriptor")?)
+    };
+    drop_privileges(input, kept, root.user_sysctl)?;
     std::env::set_current_dir(&spec.working_dir).at("change directory to", &spec.working_dir)?;
     process::set_umask(0o022);
     input.filters.install()?;
-    Ok(Ready { tmp: root.tmp, null, listeners, program })
+    Ok(Ready { tmp: root.tmp, members, null, listeners, program })
 }
 
 fn write_proc(path: &str, text: &str) -> Result<(), SandboxError> {
@@ -207,11 +225,11 @@ fn write_proc(path: &str, text: &str) -> Result<(), SandboxError> {
     file.and_then(|mut file| file.write_all(text.as_bytes())).at("write", path)
 }
 
-fn listen(ports: &[u16]) -> Result<Vec<TcpListener>, SandboxError> {
+fn listen(ports: &[u16]) -> Result<Vec<(u16, TcpListener)>, SandboxError> {
     socket::loopback_up().step("bring loopback up")?;
     let listener = |port: &u16| {
         TcpListener::bind((Ipv4Addr::LOCALHOST, *port))
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| (*port, listener)))
             .at("listen on port", &port.to_string())
     };
     ports.iter().map(listener).collect()
@@ -230,10 +248,14 @@ fn set_limits(spec: &SandboxSpec) -> Result<(), SandboxError> {
     Ok(())
 }
 
-/// From root of the host to a user without any capability, in a user namespace that has only this user.
-fn drop_privileges(kept: &Kept, user_sysctl: OwnedFd) -> Result<(), SandboxError> {
-    process::clear_groups().step("clear groups")?;
+/// From root, of the host or the spawner's user namespace, to a user without any capability, in a user
+/// namespace that has only this user.
+fn drop_privileges(input: &Input<'_>, kept: &Kept, user_sysctl: OwnedFd) -> Result<(), SandboxError> {
+    if input.clears_groups {
+        process::clear_groups().step("clear groups")?;
+    }
     process::unshare(libc::CLONE_NEWUSER).step("new user namespace")?;
+    process::set_dumpable(true).step("become dumpable")?;
     // Only a process of the parent namespace may map a user id that is not its own.
     protocol::send(kept.status.as_fd(), &InitMessage::MapUsers, &[]).step("ask for user map")?;
     if socket::receive(kept.status.as_fd(), &mut [0; 8], true).step("wait for user map")?.0 == 0 {
@@ -243,6 +265,11 @@ fn drop_privileges(kept: &Kept, user_sysctl: OwnedFd) -> Result<(), SandboxError
     let max_namespaces = format!("/proc/self/fd/{}/max_user_namespaces", user_sysctl.as_raw_fd());
     write_proc(&max_namespaces, "0")?;
     drop(user_sysctl);
+    if !input.has_group {
+        // Since Linux 5.14 it counts within the user namespace. Init is one of them.
+        let most = u64::from(input.spec.pids_max).saturating_add(1);
+        process::set_limit(libc::RLIMIT_NPROC, most).at("set limit of", "processes")?;
+    }
     process::become_user(INNER_UID, INNER_GID).step("become user")?;
     process::drop_capabilities().step("drop capabilities")?;
     process::set_no_new_privileges().step("set no_new_privs")?;
@@ -288,9 +315,17 @@ fn start(kept: Kept, ready: Ready) -> Started {
         Ok(pidfd) => pidfd,
         Err(error) => fail("open pidfd", &error),
     };
+    let mut parts = vec![Part::Program, Part::Tmp];
     let mut fds = vec![pidfd.as_fd(), ready.tmp.as_fd()];
-    fds.extend(ready.listeners.iter().map(AsFd::as_fd));
-    tell(kept.status.as_fd(), &InitMessage::Started, &fds);
+    if let Some(members) = &ready.members {
+        parts.push(Part::Members(MembersKind::Namespace));
+        fds.push(members.as_fd());
+    }
+    for (port, listener) in &ready.listeners {
+        parts.push(Part::Listener(*port));
+        fds.push(listener.as_fd());
+    }
+    tell(kept.status.as_fd(), &InitMessage::Started { parts }, &fds);
     let Kept { status, output, channels, threshold } = kept;
     // Our copies: the program's own close is the end of its output.
     drop((ready, output, channels));
@@ -345,10 +380,10 @@ fn reap(started: Started) -> ! {
 }
 
 /// Answers init's request to have its user namespace mapped: the spawner's side.
-pub(crate) fn map_users(pid: i32, host_uid: u32, status: BorrowedFd<'_>) -> Result<(), SandboxError> {
+pub(crate) fn map_users(pid: i32, ids: (u32, u32), status: BorrowedFd<'_>) -> Result<(), SandboxError> {
     let write = |name: &str, text: &str| write_proc(&format!("/proc/{pid}/{name}"), text);
     write("setgroups", "deny")?;
-    write("gid_map", &format!("{INNER_GID} {host_uid} 1"))?;
-    write("uid_map", &format!("{INNER_UID} {host_uid} 1"))?;
+    write("gid_map", &format!("{INNER_GID} {} 1", ids.1))?;
+    write("uid_map", &format!("{INNER_UID} {} 1", ids.0))?;
     socket::send(status, b"k", &[]).step("answer init")
 }

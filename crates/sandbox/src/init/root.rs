@@ -9,8 +9,9 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::{Input, merge};
 use crate::error::{Context, SandboxError};
 use crate::spec::SandboxSpec;
 use crate::sys::mount::{self, FileSystem, NODEV, NOEXEC, NOSUID, RDONLY};
@@ -67,13 +68,28 @@ struct Tree {
     target: String,
 }
 
+/// Folders to be merged by links, and where. They are paths inside.
+struct Merge {
+    target: String,
+    folders: Vec<PathBuf>,
+}
+
+/// Where folders that are merged by links lie.
+const MERGED_FOLDERS: &str = "/.layers";
+
 /// Builds the root and moves into it.
-pub(super) fn build(spec: &SandboxSpec, host_uid: u32) -> Result<Root, SandboxError> {
+pub(super) fn build(input: &Input<'_>) -> Result<Root, SandboxError> {
+    let spec = input.spec;
     mount::make_all_private().step("make mounts private")?;
-    let trees = detach_sources(spec)?;
+    let (trees, merges) = detach_sources(spec)?;
+    let devices = if input.makes_devices { Vec::new() } else { detach_devices()? };
+    // Without root this is only allowed while another one is still to be seen.
+    let proc = FileSystem::open(c"proc")
+        .and_then(|proc| proc.mount(NOSUID | NODEV | NOEXEC))
+        .step("make proc file system")?;
     enter_new_root()?;
     process::set_umask(0);
-    make_devices()?;
+    make_devices(devices)?;
     for (link, target) in &spec.symlinks {
         make_parents(link)?;
         symlink(target, link).at("make symbolic link", link)?;
@@ -82,11 +98,14 @@ pub(super) fn build(spec: &SandboxSpec, host_uid: u32) -> Result<Root, SandboxEr
         make_parents(path)?;
         write_file(path, content).at("make file", path)?;
     }
-    let user_sysctl = mount_proc()?;
-    let tmp = mount_tmp(spec.tmp_bytes, host_uid)?;
+    let user_sysctl = mount_proc(proc.as_fd(), input.has_group)?;
+    let tmp = mount_tmp(spec.tmp_bytes, input.ids)?;
     for tree in &trees {
         make_target(tree)?;
         attach(tree.mount.as_fd(), &tree.target)?;
+    }
+    for merge in &merges {
+        merge::link(Path::new(&merge.target), &merge.folders).at("merge folders at", &merge.target)?;
     }
     mount::set_path_attributes(c"/", RDONLY | NOSUID).at("make read-only", "/")?;
     Ok(Root { tmp, user_sysctl })
@@ -96,7 +115,7 @@ fn attach(mount: BorrowedFd<'_>, target: &str) -> Result<(), SandboxError> {
     c_string(target).and_then(|path| mount::attach(mount, &path)).at("mount on", target)
 }
 
-fn detach_sources(spec: &SandboxSpec) -> Result<Vec<Tree>, SandboxError> {
+fn detach_sources(spec: &SandboxSpec) -> Result<(Vec<Tree>, Vec<Merge>), SandboxError> {
     let mut trees = Vec::with_capacity(spec.binds.len() + spec.overlays.len());
     for bind in &spec.binds {
         match detach(&bind.source) {
@@ -105,18 +124,29 @@ fn detach_sources(spec: &SandboxSpec) -> Result<Vec<Tree>, SandboxError> {
             Err(error) => return Err(error),
         }
     }
-    for (target, sources) in &spec.overlays {
+    let mut merges = Vec::new();
+    for (number, (target, sources)) in spec.overlays.iter().enumerate() {
         let mount = match sources.as_slice() {
-            [] => None,
+            [] => continue,
             // An overlay needs two; one alone is a plain bind.
-            [only] => Some(detach(only)?),
-            several => Some(overlay(several, target)?),
+            [only] => detach(only)?,
+            several => match overlay(several, target) {
+                Ok(mount) => mount,
+                // Not every kernel has it, and not every one lets a user have it.
+                Err(_) => {
+                    let place = |index: usize| format!("{MERGED_FOLDERS}/{number}/{index}");
+                    for (index, source) in several.iter().enumerate() {
+                        trees.push(Tree { mount: detach(source)?, target: place(index) });
+                    }
+                    let folders = (0..several.len()).map(|index| place(index).into()).collect();
+                    merges.push(Merge { target: target.clone(), folders });
+                    continue;
+                }
+            },
         };
-        if let Some(mount) = mount {
-            trees.push(Tree { mount, target: target.clone() });
-        }
+        trees.push(Tree { mount, target: target.clone() });
     }
-    Ok(trees)
+    Ok((trees, merges))
 }
 
 fn path_string(path: &Path) -> io::Result<CString> {
@@ -153,6 +183,8 @@ fn overlay(sources: &[std::path::PathBuf], target: &str) -> Result<OwnedFd, Sand
     FileSystem::open(c"overlay")
         .and_then(|overlay| {
             overlay.set(c"lowerdir", &names.join(":"))?;
+            // The other attributes are for root of the host alone. Unknown before Linux 5.11.
+            overlay.set_flag(c"userxattr")?;
             overlay.mount(RDONLY | NOSUID | NODEV)
         })
         .at("make overlay for", target)
@@ -161,7 +193,7 @@ fn overlay(sources: &[std::path::PathBuf], target: &str) -> Result<OwnedFd, Sand
 fn enter_new_root() -> Result<(), SandboxError> {
     // It is mounted over a folder that exists on every host; what is hidden by it is not needed any more.
     let base = "/proc";
-    let root = tmpfs(&[(c"size", "16m"), (c"nr_inodes", "8192"), (c"mode", "755")], NOSUID)
+    let root = tmpfs(&[(c"size", "16m"), (c"nr_inodes", "65536"), (c"mode", "755")], NOSUID)
         .step("make root file system")?;
     attach(root.as_fd(), base)?;
     std::env::set_current_dir(base).at("change directory to", base)?;
@@ -207,11 +239,33 @@ fn make_target(tree: &Tree) -> Result<(), SandboxError> {
     Ok(())
 }
 
-fn make_devices() -> Result<(), SandboxError> {
+/// The host's devices, one by one.
+fn detach_devices() -> Result<Vec<Tree>, SandboxError> {
+    let device = |(name, _, _): (&str, u32, u32)| {
+        let target = format!("/dev/{name}");
+        let mount = c_string(&target).and_then(|path| mount::open_tree(&path, false)).and_then(|tree| {
+            mount::set_attributes(tree.as_fd(), NOSUID | NOEXEC, false)?;
+            Ok(tree)
+        });
+        Ok(Tree { mount: mount.at("bind", &target)?, target })
+    };
+    DEVICES.into_iter().map(device).collect()
+}
+
+/// Puts the host's devices into `/dev`, or new nodes if there are none of the host.
+fn make_devices(of_host: Vec<Tree>) -> Result<(), SandboxError> {
     make_folder("/dev")?;
-    for (name, major, minor) in DEVICES {
-        let path = format!("/dev/{name}");
-        c_string(&path).and_then(|name| mount::make_device(&name, major, minor)).at("make device", &path)?;
+    if of_host.is_empty() {
+        for (name, major, minor) in DEVICES {
+            let path = format!("/dev/{name}");
+            c_string(&path)
+                .and_then(|name| mount::make_device(&name, major, minor))
+                .at("make device", &path)?;
+        }
+    }
+    for tree in of_host {
+        write_file(&tree.target, "").at("make file", &tree.target)?;
+        attach(tree.mount.as_fd(), &tree.target)?;
     }
     for (name, target) in DEVICE_LINKS {
         let path = format!("/dev/{name}");
@@ -222,12 +276,14 @@ fn make_devices() -> Result<(), SandboxError> {
 
 /// Mounts `/proc`, masks what must not be seen, and returns `/proc/sys/user` from before it became
 /// read-only.
-fn mount_proc() -> Result<OwnedFd, SandboxError> {
+fn mount_proc(proc: BorrowedFd<'_>, has_group: bool) -> Result<OwnedFd, SandboxError> {
     make_folder("/proc")?;
-    let proc = FileSystem::open(c"proc")
-        .and_then(|proc| proc.mount(NOSUID | NODEV | NOEXEC))
-        .step("make proc file system")?;
-    attach(proc.as_fd(), "/proc")?;
+    attach(proc, "/proc")?;
+    if !has_group {
+        // System V shared memory can lie about without any process having it, and only a cgroup would count
+        // it. Old kernels let only root of the host forbid it.
+        let _ = fs::write("/proc/sys/kernel/shmall", "0");
+    }
     let user_sysctl = File::options()
         .read(true)
         .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
@@ -263,17 +319,17 @@ fn mount_proc() -> Result<OwnedFd, SandboxError> {
     Ok(user_sysctl.into())
 }
 
-fn mount_tmp(bytes: u64, host_uid: u32) -> Result<OwnedFd, SandboxError> {
+fn mount_tmp(bytes: u64, ids: (u32, u32)) -> Result<OwnedFd, SandboxError> {
     make_folder("/tmp")?;
     let inodes = (bytes / TMP_BYTES_PER_INODE).max(1024).to_string();
     // Less than a page would mean "no limit".
-    let (size, user) = (bytes.max(4096).to_string(), host_uid.to_string());
+    let (size, user, group) = (bytes.max(4096).to_string(), ids.0.to_string(), ids.1.to_string());
     let options = [
         (c"size", size.as_str()),
         (c"nr_inodes", inodes.as_str()),
         (c"mode", "1777"),
         (c"uid", user.as_str()),
-        (c"gid", user.as_str()),
+        (c"gid", group.as_str()),
     ];
     let tmp = tmpfs(&options, NOSUID | NODEV).at("make file system for", "/tmp")?;
     attach(tmp.as_fd(), "/tmp")?;

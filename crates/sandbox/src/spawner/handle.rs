@@ -20,6 +20,7 @@ use super::link::{Pending, State};
 use super::{SPAWNER_ARG, SpawnerConfig, own_executable};
 use crate::cgroup::{self, folder};
 use crate::error::{Context, SandboxError};
+use crate::isolation::Isolation;
 use crate::protocol::{self, MAX_MESSAGE, Reply, Request};
 use crate::sandbox::{Parts, Sandbox};
 use crate::spec::SandboxSpec;
@@ -41,6 +42,8 @@ pub struct Spawner {
 struct Shared {
     commands: mpsc::Sender<Job>,
     state: Arc<State>,
+    isolation: Isolation,
+    weaknesses: Vec<String>,
 }
 
 impl Drop for Shared {
@@ -85,7 +88,8 @@ impl Spawner {
     /// As [`Spawner::start`].
     pub fn start_with_executable(config: SpawnerConfig, executable: &Path) -> Result<Spawner, SandboxError> {
         config.check()?;
-        let state = Arc::new(State::new());
+        let isolation = config.isolation;
+        let state = Arc::new(State::new(isolation).step("start thread")?);
         let (commands, jobs) = mpsc::channel();
         let manager = Manager {
             config,
@@ -101,8 +105,21 @@ impl Spawner {
             .name("sandbox-manager".to_owned())
             .spawn(move || manager.run(&jobs, &started))
             .step("start thread")?;
-        result.recv().map_err(|_| SandboxError::SpawnerLost)??;
-        Ok(Spawner { shared: Arc::new(Shared { commands, state }) })
+        let weaknesses = result.recv().map_err(|_| SandboxError::SpawnerLost)??;
+        Ok(Spawner { shared: Arc::new(Shared { commands, state, isolation, weaknesses }) })
+    }
+
+    /// How sandboxes are made.
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        self.shared.isolation
+    }
+
+    /// What is weaker than it could be on another host or with other rights, a sentence each: limits that
+    /// are not enforced, users that are shared.
+    #[must_use]
+    pub fn weaknesses(&self) -> &[String] {
+        &self.shared.weaknesses
     }
 
     /// Makes a sandbox and starts its program. Dropping the future drops the sandbox when it comes.
@@ -193,7 +210,7 @@ struct Manager {
 }
 
 impl Manager {
-    fn run(mut self, jobs: &mpsc::Receiver<Job>, started: &mpsc::Sender<Result<(), SandboxError>>) {
+    fn run(mut self, jobs: &mpsc::Receiver<Job>, started: &mpsc::Sender<Result<Vec<String>, SandboxError>>) {
         let result = self.connect();
         let failed = result.is_err();
         let _ = started.send(result);
@@ -214,8 +231,8 @@ impl Manager {
         self.close();
     }
 
-    /// Starts a spawner process and the thread that reads from it.
-    fn connect(&mut self) -> Result<(), SandboxError> {
+    /// Starts a spawner process and the thread that reads from it; its weaknesses.
+    fn connect(&mut self) -> Result<Vec<String>, SandboxError> {
         let (ours, theirs) = socket::socket_pair(Pair::Messages).step("make control socket")?;
         for end in [&ours, &theirs] {
             socket::enlarge_buffers(end.as_fd(), CONTROL_BUFFER).step("enlarge control socket")?;
@@ -229,16 +246,22 @@ impl Manager {
             .stdout(Stdio::null())
             .spawn()
             .at("execute", &self.executable.to_string_lossy())?;
-        match self.greet(&ours) {
-            Ok(notes) => {
-                tracing::info!(pid = child.id(), host = %notes.join("; "), "sandbox spawner started");
+        let weaknesses = match self.greet(&ours) {
+            Ok((notes, weaknesses)) => {
+                tracing::info!(
+                    pid = child.id(),
+                    isolation = %self.config.isolation,
+                    host = %notes.join("; "),
+                    "sandbox spawner started"
+                );
+                weaknesses
             }
             Err(error) => {
                 drop(ours);
                 let _ = child.wait();
                 return Err(error);
             }
-        }
+        };
         self.generation += 1;
         let generation = self.generation;
         let reader = Reader {
@@ -253,14 +276,14 @@ impl Manager {
             .step("start thread")?;
         self.connection = Some(Connection { generation, socket: ours, child, reader });
         self.state.alive.send_replace(true);
-        Ok(())
+        Ok(weaknesses)
     }
 
-    fn greet(&self, socket: &OwnedFd) -> Result<Vec<String>, SandboxError> {
+    fn greet(&self, socket: &OwnedFd) -> Result<(Vec<String>, Vec<String>), SandboxError> {
         protocol::send(socket.as_fd(), &Request::Configure(self.config.clone()), &[]).step("ask spawner")?;
         let mut buffer = vec![0; MAX_MESSAGE];
         match protocol::receive(socket.as_fd(), &mut buffer, true).step("hear spawner")? {
-            Some((Reply::Ready { notes }, _)) => Ok(notes),
+            Some((Reply::Ready { notes, weaknesses }, _)) => Ok((notes, weaknesses)),
             Some((Reply::Unable(error), _)) => Err(error),
             _ => Err(SandboxError::SpawnerLost),
         }
@@ -322,17 +345,16 @@ impl Manager {
 
     /// The kernel has killed every init of the lost spawner; what remains are cgroups.
     fn clear(&self) {
-        let cleared = cgroup::open_place(&self.config.instance).and_then(|place| {
-            let folders = place.folders();
-            folder::clear(&folders, CLEAR_PATIENCE)?;
-            for path in folders {
+        let cleared = cgroup::open_place(&self.config).and_then(|place| {
+            place.clear(CLEAR_PATIENCE)?;
+            for path in place.folders() {
                 let _ = folder::remove(path);
             }
             Ok(())
         });
         match cleared {
             Ok(()) => self.state.cleared(),
-            Err(error) => tracing::warn!(%error, "cgroups of the lost spawner are left"),
+            Err(error) => tracing::warn!(%error, "something of the lost spawner is left"),
         }
     }
 

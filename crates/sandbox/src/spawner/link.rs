@@ -1,6 +1,7 @@
 //! What the server knows of its sandboxes: requests under way, sandboxes alive, removals pending.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,11 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
-use crate::cgroup::{ControlKind, Controls};
+use super::live::kill_signal;
+use crate::cgroup::Controls;
 use crate::error::SandboxError;
-use crate::protocol::Reply;
-use crate::sandbox::{Parts, Sandbox};
+use crate::isolation::Isolation;
+use crate::members::Members;
+use crate::protocol::{Part, Reply};
+use crate::sandbox::{Parts, Sandbox, Ways};
 use crate::spec::{ExitStatus, Usage};
+use crate::watch::{Subject, Watch, Watcher};
 
 /// How a sandbox ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +34,19 @@ pub(crate) struct Link {
     ended: watch::Sender<Option<Ended>>,
     /// Keeps `/tmp` of the sandbox mounted, hence to be let go at the end.
     tmp: Mutex<Option<OwnedFd>>,
+    /// For sandboxes without cgroups.
+    watch: Mutex<Option<Watch>>,
 }
 
 impl Link {
-    fn new(tmp: OwnedFd) -> Arc<Link> {
-        Arc::new(Link { ended: watch::Sender::new(None), tmp: Mutex::new(Some(tmp)) })
+    fn new(tmp: Option<OwnedFd>, watch: Option<Watch>) -> Arc<Link> {
+        let (tmp, watch) = (Mutex::new(tmp), Mutex::new(watch));
+        Arc::new(Link { ended: watch::Sender::new(None), tmp, watch })
+    }
+
+    /// Who keeps the limits, if it is not a cgroup.
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        lock(&self.watch).clone()
     }
 
     /// How it ended, if it has.
@@ -57,8 +70,12 @@ impl Link {
         tmp.as_ref().and_then(|tmp| crate::sys::file_system_used(tmp.as_fd()).ok()).unwrap_or(0)
     }
 
-    fn end(&self, ended: Ended) {
+    fn end(&self, mut ended: Ended) {
         lock(&self.tmp).take();
+        if let Some(watch) = lock(&self.watch).take() {
+            let (status, usage) = watch.subject().end(ended.status);
+            ended = Ended { status, usage: Some(usage) };
+        }
         self.ended.send_replace(Some(ended));
     }
 }
@@ -94,17 +111,23 @@ pub(super) struct State {
     pub(super) alive: watch::Sender<bool>,
     pub(super) restarts: AtomicU64,
     pub(super) next_key: AtomicU64,
+    isolation: Isolation,
+    watcher: Option<Watcher>,
 }
 
 impl State {
-    pub(super) fn new() -> State {
-        State {
+    /// Of a spawner without any sandbox yet.
+    pub(super) fn new(isolation: Isolation) -> io::Result<State> {
+        Ok(State {
+            isolation,
+            // Root always has cgroups.
+            watcher: if isolation == Isolation::Root { None } else { Some(Watcher::start()?) },
             table: Mutex::new(Table::default()),
             alive: watch::Sender::new(false),
             restarts: AtomicU64::new(0),
             // 0 stands for the spawner itself.
             next_key: AtomicU64::new(1),
-        }
+        })
     }
 
     /// Running sandboxes and pending removals.
@@ -128,7 +151,7 @@ impl State {
     /// Acts on what the spawner says.
     pub(super) fn take(&self, reply: Reply, fds: Vec<OwnedFd>) {
         match reply {
-            Reply::Created { key, controls } => self.created(key, &controls, fds),
+            Reply::Created { key, parts } => self.created(key, parts, fds),
             Reply::Failed { key, error, gone_follows } => {
                 let mut table = lock(&self.table);
                 if gone_follows {
@@ -152,22 +175,59 @@ impl State {
         }
     }
 
-    fn created(&self, key: u64, kinds: &[ControlKind], fds: Vec<OwnedFd>) {
+    fn created(&self, key: u64, parts: Vec<Part>, fds: Vec<OwnedFd>) {
         let mut table = lock(&self.table);
         let Some(pending) = table.pending.remove(&key) else { return };
-        let mut fds = fds.into_iter();
-        let (Some(init), Some(program), Some(tmp)) = (fds.next(), fds.next(), fds.next()) else {
+        let (mut init, mut program, mut tmp, mut members) = (None, None, None, None);
+        let (mut controls, mut listeners) = (Vec::new(), Vec::new());
+        for (part, fd) in parts.into_iter().zip(fds) {
+            match part {
+                Part::Init => init = Some(fd),
+                Part::Program => program = Some(fd),
+                Part::Tmp => tmp = Some(fd),
+                Part::Members(kind) => members = Some(Members::new(kind, fd)),
+                Part::Control(kind) => controls.push((kind, fd)),
+                Part::Listener(port) => listeners.push((port, TcpListener::from(fd))),
+            }
+        }
+        let (Some(init), Some(program)) = (init, program) else {
             let _ = pending.reply.send(Err(SandboxError::SpawnerLost));
             return;
         };
-        let controls = Controls::new(kinds.iter().copied().zip(fds.by_ref()));
-        let listeners = pending.parts.ports.iter().copied().zip(fds.map(TcpListener::from)).collect();
-        let link = Link::new(tmp);
+        let subject = members.map(|members| self.subject(members, &pending.parts, &init, tmp.as_ref()));
+        let watch = match (subject.transpose(), &self.watcher) {
+            (Ok(Some(subject)), Some(watcher)) => Some(watcher.watch(subject)),
+            (Ok(_), _) => None,
+            (Err(error), _) => {
+                let _ = pending.reply.send(Err(SandboxError::step("copy descriptors", &error)));
+                return;
+            }
+        };
+        let link = Link::new(tmp, watch);
         table.running.insert(key, (pending.generation, Arc::clone(&link)));
         drop(table);
-        let sandbox = Sandbox::new(pending.parts, init, program, controls, listeners, link);
+        let ways = Ways { init, program, kill_signal: kill_signal(self.isolation), listeners };
+        let sandbox = Sandbox::new(pending.parts, ways, Controls::new(controls), link);
         // If nobody waits any more it is dropped here, which ends it.
         let _ = pending.reply.send(Ok(sandbox));
+    }
+
+    fn subject(
+        &self,
+        members: Members,
+        parts: &Parts,
+        init: &OwnedFd,
+        tmp: Option<&OwnedFd>,
+    ) -> io::Result<Subject> {
+        Ok(Subject {
+            members,
+            tmp: tmp.map(OwnedFd::try_clone).transpose()?,
+            memory_bytes: parts.memory_bytes,
+            // In a namespace the kernel counts them.
+            threads_max: (!self.isolation.has_namespaces()).then_some(u64::from(parts.pids_max)),
+            init: init.try_clone()?,
+            kill_signal: kill_signal(self.isolation),
+        })
     }
 
     /// The spawner process of a generation is lost, and with it all its sandboxes.

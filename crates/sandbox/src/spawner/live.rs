@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Group;
+use crate::isolation::Isolation;
 use crate::memory::{self, Standing};
 use crate::spec::{ExitStatus, Usage};
 use crate::sys::{file_system_used, process};
@@ -20,8 +21,12 @@ const WORTH_A_LOOK: u64 = 256 * 1024;
 pub(super) struct Live {
     /// The caller's name for it.
     pub(super) id: String,
-    /// User and group id of its processes on the host.
-    pub(super) uid: u32,
+    /// What it was given of [`super::slots::Slots`].
+    pub(super) slot: u32,
+    /// User and group of its processes, as the spawner's user namespace numbers them.
+    pub(super) ids: (u32, u32),
+    /// The signal on which init ends everything.
+    pub(super) kill_signal: i32,
     /// Init's process id; ours to wait for.
     pub(super) pid: i32,
     /// Init.
@@ -52,7 +57,7 @@ impl Live {
     /// Kills everything in it.
     pub(super) fn kill(&self) {
         // `ESRCH`: it is dead already.
-        let _ = process::pidfd_signal(self.init.as_fd(), libc::SIGKILL);
+        let _ = process::pidfd_signal(self.init.as_fd(), self.kill_signal);
         if self.group.controls().frozen_cannot_die() {
             let _ = self.group.controls().set_frozen(false);
         }
@@ -138,6 +143,12 @@ impl Live {
         self.removal = Some((now + pause, (pause * 2).min(LONGEST_PAUSE)));
         false
     }
+}
+
+/// The signal on which an init ends everything in its sandbox: of a pid namespace the kernel kills all with
+/// it, a plain process has to do that itself.
+pub(super) fn kill_signal(isolation: Isolation) -> i32 {
+    if isolation.has_namespaces() { libc::SIGKILL } else { libc::SIGTERM }
 }
 
 /// Translates a `waitpid` status.

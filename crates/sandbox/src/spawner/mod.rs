@@ -8,11 +8,12 @@ mod live;
 mod serve;
 mod slots;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::SandboxError;
+use crate::isolation::Isolation;
 
 pub use handle::{Spawner, Stats};
 pub(crate) use link::Link;
@@ -27,13 +28,25 @@ pub struct SpawnerConfig {
     /// for every server on one data folder, so that a new one finds and clears what a killed one left; two
     /// live spawners cannot have the same.
     pub instance: String,
-    /// First user id for sandboxes, e.g. 200000. Nobody else may use the range.
+    /// How sandboxes are made.
+    pub isolation: Isolation,
+    /// A folder for the spawner alone, made if missing (its parent must be there). Used where there are no
+    /// cgroups: its lock then tells live spawners from dead ones, and plain processes have their files in it.
+    pub work_dir: PathBuf,
+    /// First user id for sandboxes that root makes. Nobody else may use the range.
     pub uid_base: u32,
     /// How many user ids there are: the most sandboxes at once.
     pub uid_count: u32,
 }
 
 impl SpawnerConfig {
+    /// User ids from 200000 on, 8192 of them.
+    #[must_use]
+    pub fn new(instance: &str, work_dir: &Path, isolation: Isolation) -> SpawnerConfig {
+        let (instance, work_dir) = (instance.to_owned(), work_dir.to_owned());
+        SpawnerConfig { instance, isolation, work_dir, uid_base: 200_000, uid_count: 8192 }
+    }
+
     fn check(&self) -> Result<(), SandboxError> {
         if !check::is_name(&self.instance) {
             return Err(SandboxError::Host(format!("instance name {:?} is not [a-z0-9-]+", self.instance)));

@@ -7,14 +7,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
-use super::live::{Live, exit_status};
+use super::live::{Live, exit_status, kill_signal};
 use super::slots::Slots;
 use super::{SpawnerConfig, check};
 use crate::cgroup::{self, Limits, Place, dynmods, folder, mountinfo};
 use crate::error::{Context, SandboxError};
+use crate::identity::Identity;
 use crate::init;
+use crate::isolation::Isolation;
 use crate::memory;
-use crate::protocol::{self, InitMessage, MAX_MESSAGE, Reply, Request};
+use crate::protocol::{self, InitMessage, MAX_MESSAGE, Part, Reply, Request};
 use crate::seccomp::Filters;
 use crate::spec::{ExitStatus, SandboxSpec};
 use crate::sys::poll::{self, Interest, Poller};
@@ -95,8 +97,8 @@ fn serve() -> io::Result<()> {
         _ => return Ok(()),
     };
     let mut server = match Server::new(config, control, signal, buffer) {
-        Ok((server, notes)) => {
-            protocol::send(server.control.as_fd(), &Reply::Ready { notes }, &[])?;
+        Ok((server, ready)) => {
+            protocol::send(server.control.as_fd(), &ready, &[])?;
             server
         }
         Err((control, error)) => return protocol::send(control.as_fd(), &Reply::Unable(error), &[]),
@@ -111,8 +113,9 @@ struct Server {
     poller: Poller,
     place: Box<dyn Place>,
     filters: Filters,
+    identity: Identity,
+    isolation: Isolation,
     slots: Slots,
-    uid_count: u32,
     live: HashMap<u64, Live>,
     tolerance: u64,
     next_watch: Option<Instant>,
@@ -129,7 +132,7 @@ impl Server {
         control: OwnedFd,
         signal: OwnedFd,
         buffer: Vec<u8>,
-    ) -> Result<(Server, Vec<String>), (OwnedFd, SandboxError)> {
+    ) -> Result<(Server, Reply), (OwnedFd, SandboxError)> {
         let parts = match Parts::new(&config) {
             Ok(parts) => parts,
             Err(error) => return Err((control, error)),
@@ -148,8 +151,9 @@ impl Server {
             poller: parts.poller,
             place: parts.place,
             filters: parts.filters,
-            slots: Slots::new(config.uid_base, config.uid_count),
-            uid_count: config.uid_count,
+            slots: Slots::new(parts.identity.first, parts.identity.count),
+            identity: parts.identity,
+            isolation: config.isolation,
             live: HashMap::new(),
             tolerance: memory::tolerance(),
             next_watch: None,
@@ -157,7 +161,8 @@ impl Server {
             parent: parent_id(),
             _lock: parts.lock,
         };
-        Ok((server, parts.notes))
+        let (notes, weaknesses) = (parts.notes, parts.weaknesses);
+        Ok((server, Reply::Ready { notes, weaknesses }))
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -233,10 +238,9 @@ impl Server {
     }
 
     fn finish(&mut self, answer: bool) -> io::Result<()> {
-        let folders = self.place.folders();
         // What could not be removed is left to the next spawner of this instance.
-        let _ = folder::clear(&folders, CLEAR_PATIENCE);
-        for path in folders {
+        let _ = self.place.clear(CLEAR_PATIENCE);
+        for path in self.place.folders() {
             let _ = folder::remove(path);
         }
         if answer { protocol::send(self.control.as_fd(), &Reply::Bye, &[]) } else { Ok(()) }
@@ -259,7 +263,8 @@ impl Server {
         if self.live.values().any(|live| live.id == spec.id) {
             return Err(SandboxError::Spec(format!("id {} belongs to another live sandbox", spec.id)));
         }
-        let uid = self.slots.take().ok_or(SandboxError::NoFreeUid(self.uid_count))?;
+        let slot = self.slots.take().ok_or(SandboxError::NoFreeUid(self.identity.count))?;
+        let ids = self.identity.of_slot(slot);
         let limits = Limits {
             memory_bytes: spec.memory_bytes,
             tmp_bytes: spec.tmp_bytes,
@@ -268,10 +273,12 @@ impl Server {
             cpu_quota_us: spec.cpu_quota_us,
         };
         let result = self.place.create(&spec.id, &limits).and_then(|mut group| {
-            match self.clone_init(key, spec, &fds, uid, group.as_mut()) {
+            match self.clone_init(key, spec, &fds, ids, group.as_mut()) {
                 Ok((pid, init, status)) => Ok(Live {
                     id: spec.id.clone(),
-                    uid,
+                    slot,
+                    ids,
+                    kill_signal: kill_signal(self.isolation),
                     pid,
                     init,
                     status: Some(status),
@@ -292,7 +299,7 @@ impl Server {
             }
         });
         if result.is_err() {
-            self.slots.give_back(uid);
+            self.slots.give_back(slot);
         }
         result
     }
@@ -302,7 +309,7 @@ impl Server {
         key: u64,
         spec: &SandboxSpec,
         fds: &[OwnedFd],
-        uid: u32,
+        ids: (u32, u32),
         group: &mut dyn cgroup::Group,
     ) -> Result<(i32, OwnedFd, OwnedFd), SandboxError> {
         let missing = || SandboxError::Spec("descriptors are missing".to_owned());
@@ -310,7 +317,10 @@ impl Server {
         let (ours, theirs) = socket::socket_pair(Pair::Messages).step("make status socket")?;
         let input = init::Input {
             spec,
-            host_uid: uid,
+            ids,
+            clears_groups: self.identity.clears_groups,
+            makes_devices: self.isolation == Isolation::Root,
+            has_group: self.place.limits(),
             status: theirs.as_fd(),
             output: fd(0)?,
             channels: if spec.channel { Some((fd(1)?, fd(2)?)) } else { None },
@@ -324,12 +334,14 @@ impl Server {
             Clone::Parent { pid, pidfd } => (pid, pidfd),
         };
         group.cloned();
-        let (memory, interest) = group.memory_events();
         let watched = self
             .poller
             .add(ours.as_fd(), Interest::Readable, Token::Status(key).number())
             .and_then(|()| self.poller.add(init.as_fd(), Interest::Readable, Token::End(key).number()))
-            .and_then(|()| self.poller.add(memory, interest, Token::Memory(key).number()));
+            .and_then(|()| match group.memory_events() {
+                Some((memory, interest)) => self.poller.add(memory, interest, Token::Memory(key).number()),
+                None => Ok(()),
+            });
         if let Err(error) = watched {
             let _ = process::pidfd_signal(init.as_fd(), libc::SIGKILL);
             let _ = process::wait_for(Some(pid));
@@ -345,12 +357,12 @@ impl Server {
             let Some(status) = &live.status else { return };
             match protocol::receive(status.as_fd(), &mut self.buffer, false) {
                 Ok(Some((InitMessage::MapUsers, _))) => {
-                    if let Err(error) = init::map_users(live.pid, live.uid, status.as_fd()) {
+                    if let Err(error) = init::map_users(live.pid, live.ids, status.as_fd()) {
                         live.kill();
                         self.failed(key, error);
                     }
                 }
-                Ok(Some((InitMessage::Started, fds))) => self.started(key, fds),
+                Ok(Some((InitMessage::Started { parts }, fds))) => self.started(key, parts, fds),
                 Ok(Some((InitMessage::Failed(error), _))) => self.failed(key, error),
                 Ok(Some((InitMessage::ExecFailed(errno), _))) => {
                     self.ended(key, ExitStatus::ExecFailed(errno));
@@ -365,24 +377,19 @@ impl Server {
         }
     }
 
-    fn started(&mut self, key: u64, fds: Vec<OwnedFd>) {
+    fn started(&mut self, key: u64, mut parts: Vec<Part>, fds: Vec<OwnedFd>) {
         let Some(live) = self.live.get_mut(&key) else { return };
-        let mut fds = fds.into_iter();
-        let (Some(program), Some(tmp)) = (fds.next(), fds.next()) else {
-            live.kill();
-            let error = SandboxError::Spec("init sent no descriptors".to_owned());
-            return self.failed(key, error);
-        };
-        let listeners: Vec<OwnedFd> = fds.collect();
-        let mut passed = vec![live.init.as_fd(), program.as_fd(), tmp.as_fd()];
-        let mut controls = Vec::new();
+        let mut passed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        parts.truncate(passed.len());
+        parts.push(Part::Init);
+        passed.push(live.init.as_fd());
         for (kind, fd) in live.group.controls().list() {
-            controls.push(kind);
+            parts.push(Part::Control(kind));
             passed.push(fd);
         }
-        passed.extend(listeners.iter().map(AsFd::as_fd));
-        let sent = protocol::send(self.control.as_fd(), &Reply::Created { key, controls }, &passed);
-        live.tmp = Some(tmp);
+        let tmp = parts.iter().position(|part| *part == Part::Tmp);
+        let sent = protocol::send(self.control.as_fd(), &Reply::Created { key, parts }, &passed);
+        live.tmp = tmp.and_then(|position| fds.into_iter().nth(position));
         live.created = true;
         if sent.is_err() {
             self.close(false);
@@ -418,7 +425,9 @@ impl Server {
         }
         let raw = process::wait_for(Some(live.pid)).map_or(libc::SIGKILL, |(_, raw)| raw);
         self.poller.remove(live.init.as_fd());
-        self.poller.remove(live.group.memory_events().0);
+        if let Some((memory, _)) = live.group.memory_events() {
+            self.poller.remove(memory);
+        }
         live.start_removal();
         live.watched = false;
         let (created, status) = (live.created, exit_status(raw));
@@ -439,8 +448,7 @@ impl Server {
 
     fn memory_event(&mut self, key: u64) {
         let Some(live) = self.live.get_mut(&key) else { return };
-        let (fd, interest) = live.group.memory_events();
-        if interest == Interest::Readable {
+        if let Some((fd, Interest::Readable)) = live.group.memory_events() {
             poll::drain(fd);
         }
         live.check_memory(self.tolerance);
@@ -467,7 +475,7 @@ impl Server {
             self.live.iter_mut().filter_map(|(key, live)| live.try_removal(now).then_some(*key)).collect();
         for key in gone {
             if let Some(live) = self.live.remove(&key) {
-                self.slots.give_back(live.uid);
+                self.slots.give_back(live.slot);
             }
             self.reply(&Reply::Gone { key }, &[]);
         }
@@ -480,30 +488,35 @@ struct Parts {
     lock: File,
     filters: Filters,
     poller: Poller,
+    identity: Identity,
     notes: Vec<String>,
+    weaknesses: Vec<String>,
 }
 
 impl Parts {
     fn new(config: &SpawnerConfig) -> Result<Parts, SandboxError> {
         config.check()?;
-        if process::effective_uid() != 0 {
-            return Err(SandboxError::Host("the server does not run as root".to_owned()));
-        }
-        let first = cgroup::open_place(&config.instance)?;
+        let identity = Identity::assume(config)?;
+        let first = cgroup::open_place(config)?;
         let lock = match first.folders().first() {
             Some(folder) => folder::lock(folder, LOCK_PATIENCE)?,
             None => return Err(SandboxError::Host("no cgroup folder".to_owned())),
         };
         // A predecessor that has just finished may have removed some of the folders.
-        let place = cgroup::open_place(&config.instance)?;
-        let cleared = folder::clear(&place.folders(), CLEAR_PATIENCE)?;
-        let mounts = mountinfo::read().step("read mountinfo")?;
-        let mut notes = vec![place.describe(), dynmods::favor(&mounts).to_string()];
-        if cleared > 0 {
-            notes.push(format!("{cleared} cgroups of a dead predecessor were cleared"));
+        let place = cgroup::open_place(config)?;
+        let cleared = place.clear(CLEAR_PATIENCE)?;
+        let mut notes = identity.notes.clone();
+        notes.push(place.describe());
+        if place.limits() {
+            let mounts = mountinfo::read().step("read mountinfo")?;
+            notes.push(dynmods::favor(&mounts).to_string());
         }
+        if cleared > 0 {
+            notes.push(format!("{cleared} leftovers of a dead predecessor were cleared"));
+        }
+        let weaknesses = [place.weaknesses(), identity.weaknesses.clone()].concat();
         let poller = Poller::new().step("make poller")?;
-        Ok(Parts { place, lock, filters: Filters::compile()?, poller, notes })
+        Ok(Parts { place, lock, filters: Filters::compile()?, poller, identity, notes, weaknesses })
     }
 }
 

@@ -113,6 +113,16 @@ pub(crate) fn change_owner(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result
     Ok(())
 }
 
+/// Whether this process may write to a file, or make entries in a folder.
+#[expect(unsafe_code, reason = "access")]
+pub(crate) fn may_write(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let path =
+        CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: `path` is a terminated string.
+    check(unsafe { libc::access(path.as_ptr(), libc::W_OK) }).map(drop)
+}
+
 /// Takes an exclusive lock on a file, without waiting; `EWOULDBLOCK` when another process has it.
 #[expect(unsafe_code, reason = "flock")]
 pub(crate) fn try_lock(file: &File) -> io::Result<()> {

@@ -88,10 +88,25 @@ pub(crate) fn drain(fd: BorrowedFd<'_>) {
     while unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) } > 0 {}
 }
 
+/// Blocks signals and returns a nonblocking descriptor that becomes readable instead.
+pub(crate) fn signal_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised before use and outlives the calls.
+    unsafe {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), *signal);
+        }
+        check(libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()))?;
+        let fd = check(libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
+        Ok(own(fd))
+    }
+}
+
 /// Blocks `SIGTERM` and returns a nonblocking descriptor that becomes readable instead. Ignores the
 /// signals that a terminal sends; all others are as in a new process, whatever our parent did with them.
 pub(crate) fn terminate_signal() -> io::Result<OwnedFd> {
-    // SAFETY: the set is initialised before use and outlives the calls; SIG_IGN is a valid disposition.
+    // SAFETY: SIG_DFL and SIG_IGN are valid dispositions.
     unsafe {
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
@@ -99,11 +114,6 @@ pub(crate) fn terminate_signal() -> io::Result<OwnedFd> {
         for signal in super::process::IGNORED_SIGNALS {
             libc::signal(signal, libc::SIG_IGN);
         }
-        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
-        check(libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()))?;
-        let fd = check(libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
-        Ok(own(fd))
     }
+    signal_descriptor(&[libc::SIGTERM])
 }

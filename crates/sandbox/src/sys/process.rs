@@ -136,6 +136,18 @@ pub(crate) fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// The effective group id.
+pub(crate) fn effective_gid() -> u32 {
+    // SAFETY: cannot fail.
+    unsafe { libc::getegid() }
+}
+
+/// How many supplementary groups the process has.
+pub(crate) fn group_count() -> usize {
+    // SAFETY: with a size of 0 nothing is written.
+    usize::try_from(unsafe { libc::getgroups(0, std::ptr::null_mut()) }).unwrap_or(0)
+}
+
 /// Takes all supplementary groups away.
 pub(crate) fn clear_groups() -> io::Result<()> {
     // SAFETY: an empty list needs no pointer.

@@ -259,7 +259,7 @@ async fn fifty_at_once() {
 
 #[test]
 fn starting_needs_no_runtime() {
-    if !is_root() {
+    if !is_able() {
         return;
     }
     let config = config();

@@ -80,8 +80,7 @@ const ROLE: &str = "LAMBKIN_TEST_SERVER";
 async fn server_role() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let (instance, uid_base) = role.split_once(' ').unwrap();
-    let config =
-        SpawnerConfig { instance: instance.to_owned(), uid_base: uid_base.parse().unwrap(), uid_count: 200 };
+    let config = config_of(instance, uid_base.parse().unwrap());
     let spawner = start(&config);
     let mut held = Vec::new();
     for number in 0..5 {
@@ -114,7 +113,7 @@ impl Server {
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap() == "ready"));
         until("init and program run", || processes(config.uid_base, 200).len() >= 10).await;
-        assert!(!cgroups(&config.instance).is_empty());
+        assert!(!by_root() || !cgroups(&config.instance).is_empty());
         Server { process, config }
     }
 
@@ -126,7 +125,7 @@ impl Server {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_nothing() {
-    if !is_root() {
+    if !is_able() {
         return;
     }
     let mut server = Server::start().await;
@@ -139,7 +138,7 @@ async fn a_killed_server_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_server_clears_what_a_killed_one_left() {
-    if !is_root() {
+    if !is_able() {
         return;
     }
     let mut server = Server::start().await;
@@ -149,7 +148,7 @@ async fn a_new_server_clears_what_a_killed_one_left() {
     server.kill();
     kill(spawner);
     let left: usize = cgroups(&server.config.instance).iter().map(folders).sum();
-    assert!(left >= 5, "{left}");
+    assert!(left >= 5 || !by_root(), "{left}");
     let spawner = start(&server.config);
     let left: usize = cgroups(&server.config.instance).iter().map(folders).sum();
     assert_eq!(left, 0);

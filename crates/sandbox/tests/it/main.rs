@@ -1,4 +1,5 @@
-//! Real sandboxes on this host. Needs root; prints why and passes if it is not.
+//! Real sandboxes on this host. Needs root; prints why and passes if it is not. `rootless` runs the same tests
+//! again as an ordinary user.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,4 +14,5 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod loss;
+mod rootless;
 mod support;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use lambkin_sandbox::{BindMount, ExitStatus, Sandbox, SandboxSpec, Spawner, SpawnerConfig};
+use lambkin_sandbox::{BindMount, ExitStatus, Isolation, Sandbox, SandboxSpec, Spawner, SpawnerConfig};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
@@ -27,16 +27,34 @@ pub(crate) struct Host {
     pub(crate) uid_base: u32,
 }
 
-/// Whether this process is root; says so on stderr if not.
-pub(crate) fn is_root() -> bool {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|own| {
-        use std::os::unix::fs::MetadataExt;
-        own.uid() == 0
-    });
-    if !root {
+/// Set for tests that are to make sandboxes in another way than root's.
+pub(crate) const ISOLATION: &str = "LAMBKIN_TEST_ISOLATION";
+
+/// Another place of the spawner, where the usual one cannot be reached.
+pub(crate) const SPAWNER: &str = "LAMBKIN_TEST_SPAWNER";
+
+/// How this run makes sandboxes.
+pub(crate) fn isolation() -> Isolation {
+    std::env::var(ISOLATION).map_or(Isolation::Root, |name| name.parse().unwrap())
+}
+
+/// Whether sandboxes have a user of the host each, cgroups and a quota of CPU time.
+pub(crate) fn by_root() -> bool {
+    isolation() == Isolation::Root
+}
+
+pub(crate) fn own_uid() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").unwrap().uid()
+}
+
+/// Whether this process can make sandboxes; says so on stderr if not.
+pub(crate) fn is_able() -> bool {
+    let able = isolation() != Isolation::Root || own_uid() == 0;
+    if !able {
         eprintln!("skipped: sandboxes need root");
     }
-    root
+    able
 }
 
 /// A configuration that no other test has, in this process or another.
@@ -45,17 +63,23 @@ pub(crate) fn config() -> SpawnerConfig {
     let process = std::process::id();
     // Two processes with the same range are harmless but for the check for left processes.
     let uid_base = 300_000 + (process % 10_000) * 10_000 + number * 200;
-    SpawnerConfig { instance: format!("test-{process}-{number}"), uid_base, uid_count: 200 }
+    config_of(&format!("test-{process}-{number}"), uid_base)
+}
+
+pub(crate) fn config_of(instance: &str, uid_base: u32) -> SpawnerConfig {
+    let work_dir = std::env::temp_dir().join(format!("lambkin-{instance}"));
+    SpawnerConfig { uid_base, uid_count: 200, ..SpawnerConfig::new(instance, &work_dir, isolation()) }
 }
 
 pub(crate) fn start(config: &SpawnerConfig) -> Spawner {
-    Spawner::start_with_executable(config.clone(), Path::new(EXECUTABLE)).unwrap()
+    let executable = std::env::var(SPAWNER).unwrap_or_else(|_| EXECUTABLE.to_owned());
+    Spawner::start_with_executable(config.clone(), Path::new(&executable)).unwrap()
 }
 
 impl Host {
-    /// `None` if we are not root.
+    /// `None` if we can make no sandboxes.
     pub(crate) fn new() -> Option<Host> {
-        if !is_root() {
+        if !is_able() {
             return None;
         }
         let config = config();
@@ -104,6 +128,7 @@ impl Host {
 /// No cgroup, process or mount of a spawner is left.
 pub(crate) async fn assert_clean(instance: &str, uid_base: u32) {
     until("cgroups are gone", || cgroups(instance).is_empty()).await;
+    until("the work folder is gone", || !config_of(instance, uid_base).work_dir.exists()).await;
     until("processes are gone", || processes(uid_base, 200).is_empty()).await;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&format!("uid={uid_base}")), "{mounts}");
@@ -128,7 +153,8 @@ pub(crate) fn cgroups(instance: &str) -> Vec<PathBuf> {
     places.into_iter().map(|place| place.join(&name)).filter(|folder| folder.is_dir()).collect()
 }
 
-/// Processes of a range of users. Zombies do not count: those of a killed spawner wait for the host's init.
+/// Processes of a range of users; without root, where all have the same, of ours that are in a pid namespace
+/// below. Zombies do not count: those of a killed spawner wait for the host's init.
 pub(crate) fn processes(uid_base: u32, count: u32) -> Vec<i32> {
     std::fs::read_dir("/proc")
         .unwrap()
@@ -141,7 +167,16 @@ pub(crate) fn processes(uid_base: u32, count: u32) -> Vec<i32> {
                 line.split_whitespace().nth(1)
             };
             let uid: u32 = field("Uid")?.parse().ok()?;
-            ((uid_base..uid_base + count).contains(&uid) && field("State")? != "Z").then_some(pid)
+            let ours = match isolation() {
+                Isolation::Root => (uid_base..uid_base + count).contains(&uid),
+                _ => {
+                    uid == own_uid()
+                        && status
+                            .lines()
+                            .any(|line| line.starts_with("NSpid:") && line.split('\t').count() > 2)
+                }
+            };
+            (ours && field("State")? != "Z").then_some(pid)
         })
         .collect()
 }

@@ -1,0 +1,296 @@
+//! The processes of a sandbox as `/proc` shows them, for sandboxes without cgroups: listing, stopping and
+//! measuring them.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::process;
+
+/// Most rounds of stopping until no process is new. A process that is stopped makes no more, so that there
+/// are never more rounds than processes.
+const STOP_ROUNDS: usize = 2000;
+
+/// Microseconds of the unit in which `/proc/<pid>/stat` counts CPU time, 1/100 s on all architectures.
+const TICK_US: u64 = 10_000;
+
+/// What the folder of a [`Members`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MembersKind {
+    /// `/proc` of the sandbox's pid namespace: all processes there but init, number 1.
+    Namespace,
+    /// `/proc/<pid>` of the sandbox's init on the host: all its descendants.
+    Tree,
+}
+
+/// The processes of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Members {
+    kind: MembersKind,
+    folder: OwnedFd,
+}
+
+/// One process: its folder in `/proc`, which never becomes that of another process.
+#[derive(Debug)]
+struct Member {
+    pid: i32,
+    folder: File,
+}
+
+/// What processes use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Private memory, in bytes. What forked processes share counts for each.
+    pub(crate) private_bytes: u64,
+    /// Mapped memory of shared-memory files and `/tmp`, in bytes, counted for each process.
+    pub(crate) shared_bytes: u64,
+    /// Highest memory of a lone process so far, without mapped files; 0 if there are several.
+    pub(crate) peak_bytes: u64,
+    /// Processes and threads.
+    pub(crate) threads: u64,
+}
+
+impl Members {
+    /// From a folder of the kind's description.
+    pub(crate) fn new(kind: MembersKind, folder: OwnedFd) -> Members {
+        Members { kind, folder }
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.folder.as_raw_fd())
+    }
+
+    /// The processes of this moment. Those being made or ending may be missing.
+    fn list(&self) -> Vec<Member> {
+        match self.kind {
+            MembersKind::Namespace => self.of_namespace(),
+            MembersKind::Tree => self.of_tree(),
+        }
+    }
+
+    fn of_namespace(&self) -> Vec<Member> {
+        let path = self.path();
+        let Ok(entries) = fs::read_dir(&path) else { return Vec::new() };
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| *pid != 1)
+            .filter_map(|pid| Some(Member { pid, folder: File::open(format!("{path}/{pid}")).ok()? }))
+            .collect()
+    }
+
+    fn of_tree(&self) -> Vec<Member> {
+        let mut found: Vec<Member> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut parents = vec![(self.path(), stat_number(&self.path(), StatField::Pid))];
+        let mut next = 0;
+        while let Some((parent, pid)) = parents.get(next).cloned() {
+            next += 1;
+            for child in children(&parent) {
+                let Ok(folder) = File::open(format!("/proc/{child}")) else { continue };
+                let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+                // The number may have been given to another process meanwhile.
+                if stat_number(&path, StatField::Parent) != pid || !seen.insert(child) {
+                    continue;
+                }
+                parents.push((path, Some(u64::try_from(child).unwrap_or(0))));
+                found.push(Member { pid: child, folder });
+            }
+        }
+        found
+    }
+
+    /// Sends a signal to all processes but init.
+    pub(crate) fn signal(&self, signal: i32) {
+        for member in self.list() {
+            // It may have ended.
+            let _ = process::pidfd_signal(member.folder.as_fd(), signal);
+        }
+    }
+
+    /// Stops all processes but init, also those that are being made meanwhile.
+    pub(crate) fn stop(&self) {
+        let mut stopped = HashSet::new();
+        for _ in 0..STOP_ROUNDS {
+            let mut any_new = false;
+            for member in self.list() {
+                if stopped.insert(member.pid) {
+                    any_new = true;
+                    let _ = process::pidfd_signal(member.folder.as_fd(), libc::SIGSTOP);
+                }
+            }
+            if !any_new {
+                return;
+            }
+        }
+    }
+
+    /// Lets all of them go on.
+    pub(crate) fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    /// What all but init use, cheaply.
+    pub(crate) fn read(&self) -> Reading {
+        let mut sum = Reading::default();
+        let members = self.list();
+        for member in &members {
+            let Ok(status) = fs::read_to_string(format!("{}/status", path(member))) else { continue };
+            let field = |name: &str| kibibytes(&status, name);
+            let private = field("RssAnon:") + field("VmSwap:");
+            sum.private_bytes += private;
+            sum.shared_bytes += field("RssShmem:");
+            sum.threads += number(&status, "Threads:");
+            if members.len() == 1 {
+                sum.peak_bytes = field("VmHWM:").saturating_sub(field("RssFile:")).max(private);
+            }
+        }
+        sum
+    }
+
+    /// Private and shared memory with what processes share counted once; as [`Members::read`] for those
+    /// that do not let themselves be looked into.
+    pub(crate) fn read_exactly(&self) -> (u64, u64) {
+        let (mut private, mut shared) = (0, 0);
+        for member in self.list() {
+            let path = path(&member);
+            if let Ok(rollup) = fs::read_to_string(format!("{path}/smaps_rollup")) {
+                private += kibibytes(&rollup, "Pss_Anon:") + kibibytes(&rollup, "SwapPss:");
+                shared += kibibytes(&rollup, "Pss_Shmem:");
+            } else if let Ok(status) = fs::read_to_string(format!("{path}/status")) {
+                private += kibibytes(&status, "RssAnon:") + kibibytes(&status, "VmSwap:");
+                shared += kibibytes(&status, "RssShmem:");
+            }
+        }
+        (private, shared)
+    }
+
+    /// Bytes in files of memory (`memfd_create`) that processes have open, mapped or not.
+    pub(crate) fn memory_files(&self) -> u64 {
+        let mut seen = HashSet::new();
+        let mut bytes = 0;
+        for member in self.list() {
+            let Ok(entries) = fs::read_dir(format!("{}/fd", path(&member))) else { continue };
+            for entry in entries.flatten() {
+                let is_memory = fs::read_link(entry.path())
+                    .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"));
+                if let (true, Ok(file)) = (is_memory, fs::metadata(entry.path()))
+                    && seen.insert((file.dev(), file.ino()))
+                {
+                    bytes += file.blocks().saturating_mul(512);
+                }
+            }
+        }
+        bytes
+    }
+
+    /// CPU time of all processes there are and, as far as their parents have collected them, were, in
+    /// microseconds.
+    pub(crate) fn cpu_us(&self) -> u64 {
+        let init = match self.kind {
+            MembersKind::Namespace => format!("{}/1", self.path()),
+            MembersKind::Tree => self.path(),
+        };
+        let members = self.list();
+        let paths = members.iter().map(path).chain([init]);
+        paths
+            .filter_map(|path| fs::read_to_string(format!("{path}/stat")).ok())
+            .map(|stat| cpu_us(&stat))
+            .sum()
+    }
+
+    /// Starts a new peak of each process at its present use.
+    pub(crate) fn reset_peak(&self) {
+        for member in self.list() {
+            let _ = fs::write(format!("{}/clear_refs", path(&member)), "5");
+        }
+    }
+}
+
+fn path(member: &Member) -> String {
+    format!("/proc/self/fd/{}", member.folder.as_raw_fd())
+}
+
+/// Children of all threads of a process.
+fn children(folder: &str) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("{folder}/task")) else { return Vec::new() };
+    let lists = threads.flatten().filter_map(|entry| fs::read_to_string(entry.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Whether the kernel lists the children of a process (`CONFIG_PROC_CHILDREN`).
+#[cfg(test)]
+pub(crate) fn children_are_listed() -> bool {
+    let own = std::process::id();
+    fs::read_to_string(format!("/proc/self/task/{own}/children")).is_ok()
+}
+
+#[derive(Debug, Clone, Copy)]
+enum StatField {
+    Pid,
+    Parent,
+}
+
+fn stat_number(folder: &str, field: StatField) -> Option<u64> {
+    let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
+    match field {
+        StatField::Pid => stat.split(' ').next()?.parse().ok(),
+        StatField::Parent => after_name(&stat).nth(1)?.parse().ok(),
+    }
+}
+
+/// The fields of `stat` from the state on. The name before it may hold blanks and brackets.
+fn after_name(stat: &str) -> impl Iterator<Item = &str> {
+    stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace()
+}
+
+/// Own time and that of collected children.
+fn cpu_us(stat: &str) -> u64 {
+    const USER_TIME: usize = 11;
+    after_name(stat).skip(USER_TIME).take(4).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>()
+        * TICK_US
+}
+
+fn number(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+fn kibibytes(text: &str, name: &str) -> u64 {
+    number(text, name).saturating_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields() {
+        let status = "Name:\tx\nVmHWM:\t     100 kB\nRssAnon:\t  60 kB\nThreads:\t3\n";
+        assert_eq!(kibibytes(status, "RssAnon:"), 60 * 1024);
+        assert_eq!((number(status, "Threads:"), number(status, "VmSwap:")), (3, 0));
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5 6 7";
+        assert_eq!(cpu_us(stat), 100 * TICK_US);
+        assert_eq!(after_name(stat).nth(1), Some("1"));
+    }
+
+    #[test]
+    fn our_own_children() {
+        if !children_are_listed() {
+            eprintln!("skipped: the kernel does not list children");
+            return;
+        }
+        let folder = File::open("/proc/self").unwrap();
+        let tree = Members::new(MembersKind::Tree, folder.into());
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(tree.list().iter().any(|member| member.pid == pid));
+        assert!(tree.read().threads >= 1 && tree.cpu_us() > 0);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!tree.list().iter().any(|member| member.pid == pid));
+    }
+}
