@@ -52,8 +52,32 @@ pub enum LogFormat {
     /// Plain text.
     #[default]
     Text,
-    /// One JSON object per record.
-    Json,
+    /// One JSON object per record; of the platform's own those at this level and above.
+    Json(SystemLogLevel),
+}
+
+/// LoggingConfig.SystemLogLevel: from which level on the platform's own records are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum SystemLogLevel {
+    /// Everything.
+    Debug,
+    /// What begins and ends.
+    #[default]
+    Info,
+    /// What has failed.
+    Warn,
+}
+
+impl SystemLogLevel {
+    /// The level of that name in the API; INFO for any other.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        match name {
+            "DEBUG" => Self::Debug,
+            "WARN" => Self::Warn,
+            _ => Self::Info,
+        }
+    }
 }
 
 impl FunctionSpec {

@@ -143,11 +143,17 @@ impl Cell {
         }
         // Under the lock: `rest` puts it back into the queue only after this.
         self.queued.store(false, Ordering::Release);
-        let State { sandbox: Some(sandbox), busy: false, frozen: false, closed: false, .. } = &*state else {
+        let State { sandbox, busy: false, frozen: false, closed: false, .. } = &*state else {
             return Ok(Freezing::Not);
         };
-        sandbox.freeze()?;
-        let held = sandbox.usage().memory_bytes.clamp(1, self.nominal);
+        let held = match sandbox {
+            Some(sandbox) => {
+                sandbox.freeze()?;
+                sandbox.usage().memory_bytes.clamp(1, self.nominal)
+            }
+            // Killed after a timeout or a crash; the next invocation makes another.
+            None => 1,
+        };
         state.frozen = true;
         if let Some(charge) = &mut state.charge {
             charge.resize(held);

@@ -255,13 +255,8 @@ impl Inner {
         for _ in 0..DELIVERIES {
             let mut environment = self.acquire(&pool).await?;
             match environment.invoke(self, spec, invocation).await {
-                Verdict::Answered { outcome, reusable } => {
-                    if reusable {
-                        self.release(&pool, environment);
-                    } else {
-                        environment.close(self);
-                        self.gone(&pool);
-                    }
+                Verdict::Answered(outcome) => {
+                    self.release(&pool, environment);
                     return Ok(outcome);
                 }
                 Verdict::Undelivered => {

@@ -152,10 +152,11 @@ impl Environment {
         let outcome = match ended {
             Ok(duration) => {
                 self.init_duration = Some(duration);
+                self.report_init(inner, spec, duration, InitPhase::Init, None);
                 Ok(())
             }
             Err(InitFailure::Failure(failure)) => {
-                self.report_init(inner, spec, begun.elapsed(), InitPhase::Init, &failure);
+                self.report_init(inner, spec, begun.elapsed(), InitPhase::Init, Some(&failure));
                 Ok(())
             }
             Err(InitFailure::Sandbox(reason)) => Err(reason),
@@ -265,16 +266,17 @@ impl Environment {
         inner.clock.now() >= self.born.saturating_add(inner.config.environment_lifetime)
     }
 
-    /// Logs how INIT failed.
+    /// Logs how INIT ended.
     pub(crate) fn report_init(
         &mut self,
         inner: &Inner,
         spec: &FunctionSpec,
         duration: Duration,
         phase: InitPhase,
-        failure: &Failure,
+        failure: Option<&Failure>,
     ) {
-        let status: Status<'_> = failure.status();
+        let status = failure.map_or(Status::Success, Failure::status);
+        self.platform(inner, spec, &PlatformEvent::InitRuntimeDone { phase, status });
         self.platform(inner, spec, &PlatformEvent::InitReport { duration, phase, status });
     }
 

@@ -15,11 +15,7 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// It was answered.
-    Answered {
-        outcome: InvokeOutcome,
-        /// Whether the environment can take another event.
-        reusable: bool,
-    },
+    Answered(InvokeOutcome),
     /// The runtime was gone before it saw the event; another environment can take it.
     Undelivered,
     /// The sandbox could not be made, or was lost.
@@ -34,7 +30,8 @@ struct Ended {
 }
 
 impl Environment {
-    /// Runs one event. The environment is left without a sandbox unless it is reusable.
+    /// Runs one event. Where it timed out or the runtime ended, the environment is left without a sandbox; as
+    /// on AWS it keeps its log stream, and the next invocation that it gets runs INIT again.
     pub(crate) async fn invoke(
         &mut self,
         inner: &Inner,
@@ -49,11 +46,11 @@ impl Environment {
         let start = PlatformEvent::Start { request_id: &invocation.request_id, version: &spec.version };
         if self.live.is_none() {
             match self.initialise(inner, spec, spec.timeout).await {
-                Ok(_) => {}
+                Ok(duration) => self.report_init(inner, spec, duration, InitPhase::Invoke, None),
                 Err(InitFailure::Sandbox(reason)) => return Verdict::Lost(reason),
                 Err(InitFailure::Failure(failure)) => {
                     let duration = begun.elapsed();
-                    self.report_init(inner, spec, duration, InitPhase::Invoke, &failure);
+                    self.report_init(inner, spec, duration, InitPhase::Invoke, Some(&failure));
                     self.platform(inner, spec, &start);
                     let ended = Ended { result: Err(failure), duration, reusable: false };
                     return self.conclude(inner, spec, invocation, ended);
@@ -215,7 +212,7 @@ impl Environment {
                 }
             }
         };
-        Verdict::Answered { outcome, reusable }
+        Verdict::Answered(outcome)
     }
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn variables(
             "AWS_LAMBDA_LOG_FORMAT",
             match spec.log_format {
                 LogFormat::Text => "Text",
-                LogFormat::Json => "JSON",
+                LogFormat::Json(_) => "JSON",
             },
         ),
     ] {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use lambkin_core::function::LogFormat;
+use lambkin_core::function::{LogFormat, SystemLogLevel};
 use serde::Serialize;
 
 use crate::calendar::rfc3339_millis;
@@ -71,7 +71,14 @@ pub enum PlatformEvent<'a> {
         /// Memory in MiB.
         memory_mb: u32,
     },
-    /// INIT has ended. Only failures are printed.
+    /// The runtime has ended INIT; JSON only.
+    InitRuntimeDone {
+        /// When it ran.
+        phase: InitPhase,
+        /// How it ended.
+        status: Status<'a>,
+    },
+    /// INIT has ended. As text only failures are printed.
     InitReport {
         /// Its length.
         duration: Duration,
@@ -103,7 +110,7 @@ pub enum PlatformEvent<'a> {
         /// Error type.
         error_type: &'a str,
     },
-    /// The runtime has ended an invocation.
+    /// The runtime has ended an invocation; JSON only.
     RuntimeDone {
         /// Request id.
         request_id: &'a str,
@@ -140,12 +147,32 @@ pub enum PlatformEvent<'a> {
 
 impl PlatformEvent<'_> {
     /// The line to log at `now_ms` (milliseconds since the epoch), line feed included; `None` where this
-    /// format or its default level (INFO) has none.
+    /// format or its level has none.
     #[must_use]
     pub fn render(&self, format: LogFormat, now_ms: i64) -> Option<String> {
         match format {
             LogFormat::Text => self.text(now_ms),
-            LogFormat::Json => self.json(now_ms),
+            LogFormat::Json(level) if self.level() < level => None,
+            LogFormat::Json(_) => self.json(now_ms),
+        }
+    }
+
+    /// The level of its JSON record, by AWS's table of system log events.
+    fn level(&self) -> SystemLogLevel {
+        match *self {
+            Self::InitRuntimeDone { status: Status::Success, .. }
+            | Self::InitReport { status: Status::Success, .. }
+            | Self::RuntimeDone { status: Status::Success, .. } => SystemLogLevel::Debug,
+            Self::InitStart { .. }
+            | Self::Start { .. }
+            | Self::End { .. }
+            | Self::Report { status: Status::Success, .. } => SystemLogLevel::Info,
+            Self::InitRuntimeDone { .. }
+            | Self::InitReport { .. }
+            | Self::TimedOut { .. }
+            | Self::Fault { .. }
+            | Self::RuntimeDone { .. }
+            | Self::Report { .. } => SystemLogLevel::Warn,
         }
     }
 
@@ -154,7 +181,9 @@ impl PlatformEvent<'_> {
             Self::InitStart { runtime_version, .. } => {
                 format!("INIT_START Runtime Version: {runtime_version}\n")
             }
-            Self::InitReport { status: Status::Success, .. } | Self::RuntimeDone { .. } => return None,
+            Self::InitReport { status: Status::Success, .. }
+            | Self::InitRuntimeDone { .. }
+            | Self::RuntimeDone { .. } => return None,
             Self::InitReport { duration, phase, status } => {
                 let mut line = format!(
                     "INIT_REPORT Init Duration: {:.2} ms\tPhase: {}\tStatus: {}",
@@ -224,11 +253,16 @@ impl PlatformEvent<'_> {
                     instance_max_memory: u64::from(memory_mb) * 1024 * 1024,
                 },
             ),
-            Self::InitReport { status: Status::Success, .. }
-            | Self::RuntimeDone { status: Status::Success, .. }
-            | Self::End { .. }
-            | Self::TimedOut { .. }
-            | Self::Fault { .. } => return None,
+            Self::End { .. } | Self::TimedOut { .. } | Self::Fault { .. } => return None,
+            Self::InitRuntimeDone { phase, status } => (
+                "platform.initRuntimeDone",
+                Record::InitRuntimeDone {
+                    initialization_type: "on-demand",
+                    phase: phase.name(),
+                    status: status.name(),
+                    error_type: status.error_type(),
+                },
+            ),
             Self::InitReport { duration, phase, status } => (
                 "platform.initReport",
                 Record::InitReport {
@@ -322,6 +356,13 @@ enum Record<'a> {
         instance_id: &'a str,
         instance_max_memory: u64,
     },
+    InitRuntimeDone {
+        initialization_type: &'static str,
+        phase: &'static str,
+        status: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error_type: Option<&'a str>,
+    },
     InitReport {
         initialization_type: &'static str,
         phase: &'static str,
@@ -388,7 +429,7 @@ mod tests {
     }
 
     fn json(event: PlatformEvent<'_>) -> serde_json::Value {
-        event.render(LogFormat::Json, NOW).map_or(serde_json::Value::Null, |line| {
+        event.render(LogFormat::Json(SystemLogLevel::Debug), NOW).map_or(serde_json::Value::Null, |line| {
             assert!(line.ends_with("}\n"));
             serde_json::from_str(&line).unwrap()
         })
@@ -469,6 +510,32 @@ mod tests {
             serde_json::json!({"initializationType": "on-demand", "phase": "invoke", "status": "error",
                 "errorType": "X.Y", "metrics": {"durationMs": 9999.79}})
         );
+    }
+
+    #[test]
+    fn levels_filter_json_records() {
+        let duration = Duration::from_millis(3);
+        let done =
+            |status| PlatformEvent::RuntimeDone { request_id: "id", duration, produced_bytes: 0, status };
+        let init = |status| PlatformEvent::InitReport { duration, phase: InitPhase::Init, status };
+        let runtime_init = |status| PlatformEvent::InitRuntimeDone { phase: InitPhase::Init, status };
+        let (failed, fine) = (Status::Error("X"), Status::Success);
+        for (event, least) in [
+            (START, SystemLogLevel::Info),
+            (report(None, fine, false), SystemLogLevel::Info),
+            (report(None, failed, true), SystemLogLevel::Warn),
+            (done(fine), SystemLogLevel::Debug),
+            (done(Status::Timeout), SystemLogLevel::Warn),
+            (init(fine), SystemLogLevel::Debug),
+            (init(failed), SystemLogLevel::Warn),
+            (runtime_init(fine), SystemLogLevel::Debug),
+            (runtime_init(failed), SystemLogLevel::Warn),
+        ] {
+            for level in [SystemLogLevel::Debug, SystemLogLevel::Info, SystemLogLevel::Warn] {
+                let line = event.render(LogFormat::Json(level), NOW);
+                assert_eq!(line.is_some(), level <= least, "{event:?} at {level:?}");
+            }
+        }
     }
 
     #[test]

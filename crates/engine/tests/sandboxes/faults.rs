@@ -66,7 +66,8 @@ pub(crate) async fn timeouts() {
     assert!(lines[5].ends_with("\tStatus: timeout"), "{tail}");
     assert_eq!(world.call(&spec, "{}").await, "1");
     let stats = world.engine.stats();
-    assert_eq!((stats.timeouts, stats.function_errors, stats.cold_starts), (1, 1, 2));
+    assert_eq!((stats.timeouts, stats.function_errors, stats.cold_starts), (1, 1, 1));
+    assert_eq!(world.logs.streams_of("/aws/lambda/actions").len(), 1, "the environment keeps its log stream");
     world.end().await;
 }
 

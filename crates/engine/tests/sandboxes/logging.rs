@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lambkin_core::function::LogFormat;
+use lambkin_core::function::{LogFormat, SystemLogLevel};
 use lambkin_core::invoke::Invoker;
 
 use crate::support::{World, invocation, tail, text};
@@ -76,7 +76,7 @@ pub(crate) async fn json_records() {
     let world = World::new();
     let mut spec = world
         .python("structured", "def handler(event, context):\n    print('plain')\n    raise KeyError('k')\n");
-    spec.log_format = LogFormat::Json;
+    spec.log_format = LogFormat::Json(SystemLogLevel::Info);
     let spec = Arc::new(spec);
     world.fail(&spec, "{}").await;
     let lines = world.logs.messages("/aws/lambda/structured");
@@ -95,5 +95,22 @@ pub(crate) async fn json_records() {
     assert_eq!(report["record"]["status"], "error");
     assert_eq!(report["record"]["metrics"]["memorySizeMB"], 128);
     assert!(report["record"]["metrics"]["initDurationMs"].as_f64().unwrap() > 0.0);
+
+    for (name, level, expected) in [
+        ("terse", SystemLogLevel::Warn, &[][..]),
+        (
+            "wordy",
+            SystemLogLevel::Debug,
+            &["initStart", "initRuntimeDone", "initReport", "start", "runtimeDone", "report"],
+        ),
+    ] {
+        let mut spec = world.python(name, "def handler(event, context):\n    return 1\n");
+        spec.log_format = LogFormat::Json(level);
+        world.call(&Arc::new(spec), "{}").await;
+        let lines = world.logs.messages(&format!("/aws/lambda/{name}"));
+        let expected: Vec<_> = expected.iter().map(|kind| format!("\"platform.{kind}\"")).collect();
+        assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+        assert!(lines.iter().zip(&expected).all(|(line, kind)| line.contains(kind)), "{lines:#?}");
+    }
     world.end().await;
 }

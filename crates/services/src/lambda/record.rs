@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lambkin_core::FunctionSpec;
-use lambkin_core::function::LogFormat;
+use lambkin_core::function::{LogFormat, SystemLogLevel};
 use lambkin_core::ids::Scope;
 use serde::{Deserialize, Serialize};
 
@@ -324,7 +324,12 @@ impl Snapshot {
             ephemeral_storage_mb: config.ephemeral_storage_mb,
             timeout: Duration::from_secs(u64::from(config.timeout_s)),
             log_group: config.logging.group.clone(),
-            log_format: if config.logging.json { LogFormat::Json } else { LogFormat::Text },
+            log_format: match &config.logging {
+                Logging { json: true, system_level, .. } => {
+                    LogFormat::Json(system_level.as_deref().map(SystemLogLevel::of).unwrap_or_default())
+                }
+                _ => LogFormat::Text,
+            },
             application_log_level: config.logging.application_level.clone().unwrap_or_default(),
             role: config.role.clone(),
         }
