@@ -40,7 +40,7 @@ impl Environment {
     ) -> Verdict {
         let begun = Instant::now();
         // Before the first invocation the tail is kept from INIT on.
-        if self.init_duration.is_none() && self.live.is_some() || !invocation.log_tail {
+        if !(invocation.log_tail && self.log.keeps_tail()) {
             self.log.keep_tail(invocation.log_tail);
         }
         let start = PlatformEvent::Start { request_id: &invocation.request_id, version: &spec.version };

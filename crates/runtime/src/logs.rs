@@ -31,6 +31,12 @@ impl LogBuffer {
         self.tail = wanted.then(Vec::new);
     }
 
+    /// Whether the tail is being kept.
+    #[must_use]
+    pub fn keeps_tail(&self) -> bool {
+        self.tail.is_some()
+    }
+
     /// Bytes from the output pipe (file descriptors 1 and 2).
     pub fn output(&mut self, bytes: &[u8], now_ms: i64) {
         let mut held = std::mem::take(&mut self.pipe);
