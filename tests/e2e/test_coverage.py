@@ -30,7 +30,7 @@ IMPLEMENTED = {
         DescribeLogStreams FilterLogEvents GetLogEvents ListTagsForResource ListTagsLogGroup PutLogEvents
         PutRetentionPolicy TagLogGroup TagResource
     """,
-    "sts": "GetCallerIdentity",
+    "sts": "AssumeRole GetCallerIdentity GetSessionToken",
 }
 IMPLEMENTED = {service: set(names.split()) for service, names in IMPLEMENTED.items()}
 

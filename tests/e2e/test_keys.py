@@ -102,6 +102,7 @@ def test_accounts_are_apart(server):
     assert refused(logs.filter_log_events, logGroupName="/aws/lambda/same-name")[0] == "ResourceNotFoundException"
     # the same name is free in the other account, and its deletion touches nothing here
     source = "def handler(event, context):\n    return 'theirs ' + context.invoked_function_arn\n"
+    server.make_role(other)
     theirs.create_function(
         FunctionName="same-name", Runtime=python(), Handler="app.handler", Role="arn:aws:iam::%s:role/lambda" % OTHER,
         Code={"ZipFile": zip_of({"app.py": source})}, Timeout=30,

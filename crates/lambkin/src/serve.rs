@@ -14,7 +14,7 @@ use lambkin_model::ServiceHandler;
 use lambkin_sandbox::{Isolation, Spawner, SpawnerConfig};
 use lambkin_services::authorization::Authorized;
 use lambkin_services::iam::IamService;
-use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService};
+use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService, RoleCheck};
 use lambkin_services::logs::LogsService;
 use lambkin_services::sessions::{FunctionSessions, Sessions};
 use lambkin_services::sts::StsService;
@@ -88,8 +88,10 @@ async fn serve(
         blobs: Arc::new(store.blobs.clone()),
         invoker: engine.clone(),
         clock: Arc::clone(&clock),
+        roles: if settings.dev { RoleCheck::WellFormed } else { RoleCheck::Trust(iam.roles()) },
     };
     let lambda = Arc::new(LambdaService::new(deps, LambdaConfig::new(&settings.data_dir)).await?);
+    let sts = StsService::new(iam.roles(), Arc::clone(&sessions));
     let services: Vec<Arc<dyn ServiceHandler>> = vec![
         Arc::new(lambkin_model::iam::Handler(iam)),
         Arc::new(lambkin_model::lambda::Handler(Arc::clone(&lambda))),
@@ -97,7 +99,7 @@ async fn serve(
             store.logs.clone(),
             Arc::clone(&clock),
         )))),
-        Arc::new(lambkin_model::sts::Handler(Arc::new(StsService))),
+        Arc::new(lambkin_model::sts::Handler(Arc::new(sts))),
     ];
     let services = services.into_iter().map(|service| Arc::new(Authorized::new(service)) as _).collect();
     let outside = FrontConfig {

@@ -13,6 +13,8 @@ use serde_json::Value;
 /// named as in [`Service::name`], those to come included.
 pub const SESSION_ACTIONS: &[&str] = &[
     "sts:GetCallerIdentity",
+    // The trust policy of the role decides.
+    "sts:AssumeRole",
     "lambda:Invoke",
     "lambda:InvokeAsync",
     "lambda:InvokeWithResponseStream",
@@ -203,7 +205,8 @@ mod tests {
     fn sessions_may_do_what_is_listed() {
         for (service, operation, may) in [
             ("sts", "GetCallerIdentity", true),
-            ("sts", "AssumeRole", false),
+            ("sts", "AssumeRole", true),
+            ("sts", "GetSessionToken", false),
             ("lambda", "Invoke", true),
             ("lambda", "InvokeAsync", true),
             ("lambda", "InvokeWithResponseStream", true),
@@ -253,9 +256,10 @@ mod tests {
             "{text}"
         );
         let role = "arn:aws:iam::000000000000:role/other";
-        let (code, status, text) = refusal(&sts::SERVICE, "AssumeRole", &json!({"RoleArn": role}));
+        let members = json!({"RoleArn": role});
+        let (code, status, text) = refusal(&sts::SERVICE, "AssumeRoot", &members);
         assert_eq!((code.as_str(), status), ("AccessDenied", 403));
-        assert!(text.ends_with(&format!("sts:AssumeRole on resource: {role}")), "{text}");
+        assert!(text.ends_with(&format!("sts:AssumeRoot on resource: {role}")), "{text}");
         let (.., text) = refusal(&lambda::SERVICE, "CreateEventSourceMapping", &json!({}));
         assert!(text.contains("on resource: * because"), "{text}");
     }

@@ -21,7 +21,7 @@ use lambkin_core::function::FunctionSpec;
 use lambkin_model::{Caller, Principal, RoleSession};
 use serde::{Deserialize, Serialize};
 
-use crate::iam::Roles;
+use crate::iam::{RoleInfo, Roles};
 use crate::keyfile;
 
 /// How long the credentials of a function's environment are valid. Environments are replaced well before.
@@ -58,6 +58,9 @@ pub struct Session {
     /// ARN of the function whose environment the credentials are for, if they are for one.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub source_function: Option<String>,
+    /// Whether it is a session of the account itself, without a role.
+    #[serde(rename = "k", default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_account: bool,
 }
 
 impl Session {
@@ -71,6 +74,35 @@ impl Session {
             role_arn: spec.role.clone(),
             name: spec.name.to_string(),
             source_function: Some(spec.arn()),
+            of_account: false,
+        }
+    }
+
+    /// A session of a role, as AssumeRole opens it.
+    #[must_use]
+    pub fn of_role(role: &RoleInfo, partition: &str, name: &str) -> Self {
+        Self {
+            account: role.account.clone(),
+            partition: partition.to_owned(),
+            role_arn: role.arn.clone(),
+            role_id: role.id.clone(),
+            name: name.to_owned(),
+            source_function: None,
+            of_account: false,
+        }
+    }
+
+    /// A session of an account itself, as GetSessionToken gives it: it may do what the account's keys may.
+    #[must_use]
+    pub fn of_account(account: &str, partition: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            partition: partition.to_owned(),
+            role_arn: String::new(),
+            role_id: String::new(),
+            name: String::new(),
+            source_function: None,
+            of_account: true,
         }
     }
 
@@ -82,6 +114,9 @@ impl Session {
     }
 
     fn caller(&self, access_key_id: &str) -> Caller {
+        if self.of_account {
+            return Caller::root(&self.account, access_key_id);
+        }
         Caller {
             account: self.account.as_str().into(),
             arn: self.arn(),
@@ -277,6 +312,7 @@ mod tests {
             role_id: role_id("arn:aws:iam::123456789012:role/team/worker"),
             name: "hello".to_owned(),
             source_function: Some("arn:aws:lambda:us-east-1:123456789012:function:hello".to_owned()),
+            of_account: false,
         }
     }
 

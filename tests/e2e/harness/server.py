@@ -132,22 +132,23 @@ class Server:
             assert self.process.poll() is None, "the server ended: " + self.log()
             assert time.monotonic() < deadline, "the server does not answer: " + self.log()
             time.sleep(0.01)
-        self._make_role()
+        # once per data folder; --dev takes any ARN
+        if not self.dev and not self._has_role:
+            self.make_role()
+            self._has_role = True
         self.baseline = leaks.Baseline(self)
         return self
 
-    def _make_role(self):
-        """The role that functions of tests run under, once per data folder; `--dev` takes any ARN."""
-        if self.dev or self._has_role:
-            return
+    def make_role(self, credentials=None):
+        """The role of an account that functions of tests run under, if it is not there yet."""
         form = {
             "Action": "CreateRole", "Version": "2010-05-08", "RoleName": "lambda",
             "AssumeRolePolicyDocument": json.dumps(LAMBDA_TRUST),
         }  # fmt: skip
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        made = self.http("POST", "/", headers, urlencode(form).encode(), service="iam")
+        body = urlencode(form).encode()
+        made = self.http("POST", "/", headers, body, service="iam", credentials=credentials)
         assert made.status == 200 or b"EntityAlreadyExists" in made.body, made
-        self._has_role = True
 
     def stop(self):
         """Stops by SIGTERM; the server must end well and leave nothing behind."""

@@ -38,6 +38,7 @@ impl Inner {
         refuse_publish_to(request.publish_to.as_deref())?;
         let config = settings::create(&request, &target.name)?;
         let tags = tags::check(BTreeMap::new(), request.tags.clone().unwrap_or_default())?;
+        self.roles.check(&config.role, &target)?;
         let package = package_of(&CodeSource::from(request.code.unwrap_or_default()))?;
         let exists = || conflict(format!("Function already exist: {}", target.name));
         if self.catalogue.get(&target.scope, &target.name).is_some() {

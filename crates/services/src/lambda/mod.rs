@@ -23,6 +23,7 @@ mod read;
 mod reconcile;
 mod record;
 mod resolve;
+mod role;
 mod routing;
 mod runtimes;
 mod settings;
@@ -45,6 +46,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use download::DownloadError;
+pub use role::RoleCheck;
 
 pub(crate) use archive::unpack;
 use catalogue::Catalogue;
@@ -68,6 +70,8 @@ pub struct LambdaDeps {
     pub invoker: Arc<dyn Invoker>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// What is asked of functions' roles.
+    pub roles: RoleCheck,
 }
 
 impl std::fmt::Debug for LambdaDeps {
@@ -123,6 +127,7 @@ pub(crate) struct Inner {
     metadata: Arc<dyn MetadataStore>,
     invoker: Arc<dyn Invoker>,
     clock: Arc<dyn Clock>,
+    roles: RoleCheck,
     config: LambdaConfig,
     catalogue: Arc<Catalogue>,
     code: Arc<CodeFolders>,
@@ -154,6 +159,7 @@ impl LambdaService {
             metadata: deps.metadata,
             invoker: deps.invoker,
             clock: deps.clock,
+            roles: deps.roles,
             config,
             catalogue,
             code,

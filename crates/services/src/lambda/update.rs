@@ -93,6 +93,9 @@ impl Inner {
         let record = self
             .change(&target, |record| {
                 let config = settings::update(&request, &target.name, &record.current.config)?;
+                if request.role.is_some() {
+                    self.roles.check(&config.role, &target)?;
+                }
                 check_changeable(&target, record, request.revision_id.as_deref())?;
                 let code = record.current.code.clone();
                 let current =

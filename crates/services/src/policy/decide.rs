@@ -25,7 +25,6 @@ pub(crate) enum Who<'a> {
     /// A service, e.g. `lambda.amazonaws.com`.
     Service(&'a str),
     /// An AWS principal.
-    #[allow(dead_code, reason = "AssumeRole is next")]
     Principal {
         /// Its account.
         account: &'a str,

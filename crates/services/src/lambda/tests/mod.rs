@@ -102,6 +102,7 @@ impl Fixture {
             blobs: Arc::new(MemBlobs::default()),
             invoker: invoker.clone(),
             clock: clock.clone(),
+            roles: RoleCheck::WellFormed,
         };
         let dir = tempfile::tempdir().unwrap();
         let service = LambdaService::new(deps.clone(), LambdaConfig::new(dir.path())).await.unwrap();
