@@ -1,6 +1,7 @@
 //! `lambkin`: AWS Lambda on your own machines.
 
 mod admin;
+mod backup;
 mod config;
 mod credentials;
 mod doctor;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::backup::command::{BackupArguments, RestoreArguments};
 use crate::config::{Layer, Settings, default_data_dir};
 use crate::credentials::RootKey;
 use crate::keys::command::KeysArguments;
@@ -49,6 +51,10 @@ enum Command {
     },
     /// Make, list, disable and remove access keys, also while the server runs
     Keys(KeysArguments),
+    /// Write the state of a running server, or of a data folder, to one file
+    Backup(BackupArguments),
+    /// Make a data folder from a backup
+    Restore(RestoreArguments),
     /// Say what this host can do; exit status 0 if functions can run here in a sandbox, else 1
     Doctor,
 }
@@ -62,6 +68,8 @@ fn main() -> ExitCode {
         }
         Command::Credentials { data_dir } => credentials(data_dir),
         Command::Keys(arguments) => keys::command::run(arguments),
+        Command::Backup(arguments) => backup::command::backup(arguments),
+        Command::Restore(arguments) => backup::command::run_restore(arguments),
         Command::Doctor => doctor::run(),
     };
     match result {

@@ -62,6 +62,12 @@ async fn serve(
     let keys = KeyRing::open(&settings.data_dir, key, store.metadata.clone(), Arc::clone(&clock)).await?;
     let keys = Arc::new(keys);
     let admin = AdminSocket::bind(&settings.data_dir)?;
+    let commands = Admin {
+        keys: Arc::clone(&keys),
+        store: store.clone(),
+        data_dir: settings.data_dir.clone(),
+        clock: Arc::clone(&clock),
+    };
     let tls =
         settings.tls.as_ref().map(|files| Tls::load(&files.cert, &files.key)).transpose()?.map(Arc::new);
     let listener =
@@ -104,7 +110,7 @@ async fn serve(
     let services = services.into_iter().map(|service| Arc::new(Authorized::new(service)) as _).collect();
     let outside = FrontConfig {
         services,
-        authenticator: Arc::new(WithSessions::new(Arc::clone(&keys), sessions)),
+        authenticator: Arc::new(WithSessions::new(keys, sessions)),
         mode: if settings.dev { Mode::Dev } else { Mode::Strict },
         default_region: settings.region.as_str().into(),
         now: Arc::new(move || clock.now()),
@@ -119,7 +125,7 @@ async fn serve(
 
     announce(settings, address);
     let mut helpers = JoinSet::new();
-    helpers.spawn(admin::serve(admin, Arc::new(Admin { keys })));
+    helpers.spawn(admin::serve(admin, Arc::new(commands)));
     if let Some(tls) = tls.clone() {
         helpers.spawn(tls.follow(CERTIFICATE_LOOK));
     }

@@ -6,8 +6,8 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -31,6 +31,8 @@ pub struct FsBlobs {
 struct Inner {
     folder: PathBuf,
     next_temporary: AtomicU64,
+    /// Held while a blob is deleted, and while a snapshot wants all to stay.
+    deleting: Mutex<()>,
     // Holds the data folder's lock while this store lives.
     _lock: Option<Arc<crate::sqlite::FolderLock>>,
 }
@@ -69,7 +71,14 @@ impl FsBlobs {
             let path = entry.map_err(failed)?.path();
             fs::remove_file(&path).map_err(|error| io_error("remove", &path, &error))?;
         }
-        Ok(Self { inner: Arc::new(Inner { folder, next_temporary: AtomicU64::new(0), _lock: lock }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                folder,
+                next_temporary: AtomicU64::new(0),
+                deleting: Mutex::default(),
+                _lock: lock,
+            }),
+        })
     }
 
     /// Where the blob of this name is or would be; `None` if it is no blob's name.
@@ -142,6 +151,7 @@ impl FsBlobs {
     /// [`StoreError::Failed`] if it can't be removed.
     pub fn delete_blocking(&self, name: &str) -> Result<bool, StoreError> {
         let Some(place) = self.place(name) else { return Ok(false) };
+        let _deleting = self.keep_all();
         match fs::remove_file(&place) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -150,6 +160,11 @@ impl FsBlobs {
         let folder = crate::disk::parent(&place);
         sync_folder(folder).map_err(|error| io_error("sync", folder, &error))?;
         Ok(true)
+    }
+
+    /// Makes deletions wait until the guard is dropped.
+    pub(crate) fn keep_all(&self) -> MutexGuard<'_, ()> {
+        crate::lock(&self.inner.deleting)
     }
 
     /// As [`BlobStore::list`], blocking.

@@ -12,7 +12,9 @@ pub mod sqlite;
 
 pub use blobs::FsBlobs;
 pub use mem::{MemLogs, MemMetadata};
-pub use sqlite::{OpenError, Options, SqliteLogs, SqliteMetadata, SqliteStore, open};
+pub use sqlite::{
+    OpenError, Options, Part, RESTORING, Snapshot, SqliteLogs, SqliteMetadata, SqliteStore, open,
+};
 
 /// How many deletions a metadata store remembers for `watch`, unless told otherwise.
 pub const DEFAULT_DELETIONS_KEPT: usize = 10_000;

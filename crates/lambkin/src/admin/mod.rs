@@ -3,18 +3,22 @@
 mod client;
 mod server;
 mod socket;
+mod stream;
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
 use lambkin_core::{Clock, SystemClock};
-use lambkin_store::OpenError;
+use lambkin_store::{OpenError, Snapshot, SqliteStore};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::backup::{self, BackupError};
 use crate::credentials::RootKey;
 use crate::keys::{KeyError, KeyRing};
 
@@ -56,6 +60,9 @@ pub(crate) enum Command {
 /// What the commands work on.
 pub(crate) struct Admin {
     pub(crate) keys: Arc<KeyRing>,
+    pub(crate) store: SqliteStore,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Admin {
@@ -67,8 +74,20 @@ impl Admin {
             Err(error) => return Ok(Err(error)),
         };
         let root = RootKey::open(data_dir, None)?;
-        let keys = KeyRing::open(data_dir, root, store.metadata.clone(), clock).await?;
-        Ok(Ok(Self { keys: Arc::new(keys) }))
+        let keys = KeyRing::open(data_dir, root, store.metadata.clone(), Arc::clone(&clock)).await?;
+        Ok(Ok(Self { keys: Arc::new(keys), store, data_dir: data_dir.to_owned(), clock }))
+    }
+
+    /// Freezes the state of a backup.
+    async fn snapshot(&self, logs: bool) -> Result<Snapshot, BackupError> {
+        Ok(self.store.snapshot(logs).await?)
+    }
+
+    /// Writes a backup. Blocks.
+    fn write_backup(&self, snapshot: Snapshot, logs: bool, out: &mut dyn Write) -> Result<(), BackupError> {
+        let seconds = i64::try_from(self.clock.now().as_secs()).unwrap_or(i64::MAX);
+        let now = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+        backup::write(snapshot, &self.data_dir, logs, now, out)
     }
 
     async fn execute(&self, command: Command) -> Result<Value, CommandError> {
@@ -147,4 +166,18 @@ pub(crate) fn run<T: DeserializeOwned>(data_dir: &Path, command: Command) -> any
         }
     })?;
     Ok(serde_json::from_value(answer)?)
+}
+
+/// Writes a backup of a data folder to `out`, whole or with an error.
+pub(crate) fn backup(data_dir: &Path, logs: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match Target::find(data_dir).await? {
+            Target::Server(stream) => client::backup(stream, logs, out).await,
+            Target::Folder(admin) => {
+                let snapshot = admin.snapshot(logs).await?;
+                Ok(admin.write_backup(snapshot, logs, out)?)
+            }
+        }
+    })
 }

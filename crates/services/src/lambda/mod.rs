@@ -32,7 +32,7 @@ mod update;
 mod versions;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ use lambkin_core::blobs::BlobStore;
 use lambkin_core::invoke::Invoker;
 use lambkin_core::metadata::{MetadataStore, StoreError};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 pub use download::DownloadError;
 pub use role::RoleCheck;
@@ -155,6 +155,7 @@ impl LambdaService {
         let (catalogue, feeder) = Catalogue::new(changes, code.clone(), report.clone());
         let mut tasks = vec![tokio::spawn(feeder.run())];
         catalogue.catch_up().await?;
+        unpack_missing(&code, &catalogue).await;
         let inner = Arc::new(Inner {
             metadata: deps.metadata,
             invoker: deps.invoker,
@@ -191,6 +192,38 @@ impl LambdaService {
 impl Drop for LambdaService {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Packages unpacked at once.
+const UNPACKING: usize = 4;
+
+/// Unpacks stored packages whose folders are not there, as after a restore.
+async fn unpack_missing(code: &Arc<CodeFolders>, catalogue: &Catalogue) {
+    let all = catalogue.all();
+    let packages: HashSet<String> =
+        all.iter().flat_map(|entry| entry.packages()).map(|code| code.sha256.clone()).collect();
+    let mut missing = packages.into_iter().filter(|sha256| !code.path(sha256).is_dir());
+    let mut unpacking = JoinSet::new();
+    let mut done = 0;
+    loop {
+        while unpacking.len() < UNPACKING
+            && let Some(sha256) = missing.next()
+        {
+            let code = Arc::clone(code);
+            unpacking.spawn(async move { (code.ensure(&sha256).await, sha256) });
+        }
+        match unpacking.join_next().await {
+            None => break,
+            Some(Ok((Ok(()), _))) => done += 1,
+            Some(Ok((Err(error), sha256))) => {
+                tracing::error!(sha256, %error, "cannot unpack a stored package: its functions cannot run");
+            }
+            Some(Err(error)) => tracing::error!(%error, "cannot unpack a stored package"),
+        }
+    }
+    if done > 0 {
+        tracing::info!(packages = done, "packages unpacked again");
     }
 }
 

@@ -4,7 +4,7 @@
 //! after the batch's sync and before its answers, and starts a watcher between batches; so a watcher sees each
 //! change once and in order, and whoever has an answer finds the change in every watcher's channel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -63,6 +63,11 @@ impl SqliteMetadata {
             .spawn(move || writer.run(queue))
             .map_err(|error| StoreError::Failed(format!("start the metadata writer: {error}")))?;
         Ok(Self { path, readers, requests: Some(requests), writer: Some(thread) })
+    }
+
+    /// Where the database is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, StoreError> {

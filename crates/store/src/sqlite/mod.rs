@@ -17,6 +17,7 @@ mod folder;
 mod logs;
 mod metadata;
 mod schema;
+mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use lambkin_core::metadata::StoreError;
 pub(crate) use folder::FolderLock;
 pub use logs::SqliteLogs;
 pub use metadata::SqliteMetadata;
+pub use snapshot::{Part, Snapshot};
 
 use crate::FsBlobs;
 use crate::disk::{create_folder, io_error};
@@ -100,6 +102,12 @@ pub enum OpenError {
         /// Why.
         reason: StoreError,
     },
+    /// A restore into the folder did not finish.
+    #[error("a restore into {} did not finish: remove what is in it and restore again", path.display())]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Any other failure.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -126,7 +134,11 @@ pub struct SqliteStore {
     pub logs: Arc<SqliteLogs>,
     /// Blobs.
     pub blobs: FsBlobs,
+    data_dir: PathBuf,
 }
+
+/// Name of the file in a data folder that is being restored: no server may use it.
+pub const RESTORING: &str = "RESTORING";
 
 /// Opens the data folder, creating what is missing (folders 0700, files 0600) and bringing an older schema up
 /// to date. Does file I/O and may wait for it.
@@ -135,11 +147,17 @@ pub struct SqliteStore {
 /// [`OpenError`]; the folder is not locked then.
 pub fn open(data_dir: &Path, options: &Options) -> Result<SqliteStore, OpenError> {
     let lock = Arc::new(FolderLock::take(data_dir, options.clock.as_ref())?);
+    if data_dir.join(RESTORING).exists() {
+        return Err(OpenError::Unfinished { path: data_dir.to_owned() });
+    }
+    snapshot::remove_leftovers(data_dir)
+        .map_err(|source| OpenError::NotWritable { path: data_dir.to_owned(), source })?;
     let metadata = SqliteMetadata::open(data_dir.join("meta.db"), options, Arc::clone(&lock))?;
     let log_folder = data_dir.join("logs");
     create_folder(&log_folder)
         .map_err(|source| OpenError::NotWritable { path: log_folder.clone(), source })?;
     let logs = SqliteLogs::open(log_folder, options, Arc::clone(&lock))?;
     let blobs = FsBlobs::open_locked(data_dir.join("blobs"), Some(lock))?;
-    Ok(SqliteStore { metadata: Arc::new(metadata), logs: Arc::new(logs), blobs })
+    let (metadata, logs) = (Arc::new(metadata), Arc::new(logs));
+    Ok(SqliteStore { metadata, logs, blobs, data_dir: data_dir.to_owned() })
 }

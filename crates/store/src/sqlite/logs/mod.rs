@@ -7,6 +7,7 @@
 //! count. After a crash, opening counts the rest from the day files.
 
 mod days;
+mod hold;
 mod index;
 mod query;
 mod queue;
@@ -26,6 +27,7 @@ use lambkin_core::metadata::StoreError;
 use tokio::sync::oneshot;
 
 use self::days::Days;
+pub(crate) use self::hold::Held;
 use self::queue::{Answer, Append, Change, Queue};
 use super::connection::Readers;
 use super::{FolderLock, OpenError, Options};
@@ -84,6 +86,13 @@ impl SqliteLogs {
             Some(answer) => answer.await.map_err(stopped)?,
             None => Ok(()),
         }
+    }
+
+    /// The files as they are now, with everything that was handed over.
+    pub(crate) async fn hold(&self) -> Result<Held, StoreError> {
+        let (answer, receiver) = oneshot::channel();
+        self.queue.hold(answer);
+        receiver.await.map_err(stopped)?
     }
 
     async fn ask(&self, hand_over: impl FnOnce(Answer)) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ use lambkin_core::logs::{LogEvent, LogStreamKey};
 use lambkin_core::metadata::StoreError;
 use tokio::sync::oneshot;
 
+use super::hold::Held;
 use crate::lock;
 
 /// Items in one transaction at most.
@@ -25,6 +26,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Memory that an event needs beside its text.
 const EVENT_MEMORY: usize = 64;
 
+pub(super) type HoldAnswer = oneshot::Sender<Result<Held, StoreError>>;
 pub(super) type Answer = oneshot::Sender<Result<(), StoreError>>;
 
 /// Events of one call.
@@ -64,6 +66,7 @@ enum Item {
         answer: Answer,
     },
     Expire(Answer),
+    Hold(HoldAnswer),
 }
 
 /// What the writer does next.
@@ -77,6 +80,7 @@ pub(super) enum Work {
         answers: Vec<Answer>,
     },
     Expire(Answer),
+    Hold(HoldAnswer),
     /// Nothing came before the deadline.
     Idle,
     /// Nothing will come any more.
@@ -179,6 +183,11 @@ impl Queue {
 
     pub(super) fn expire(&self, answer: Answer) {
         self.push(Item::Expire(answer));
+    }
+
+    /// Asks for a hold on the files as they are when everything given before is written.
+    pub(super) fn hold(&self, answer: HoldAnswer) {
+        self.push(Item::Hold(answer));
     }
 
     fn push(&self, item: Item) {
@@ -318,6 +327,10 @@ impl State {
                 }
                 self.awaited -= answers.len();
                 Work::Flush { retry: self.take_refused(), sums, answers }
+            }
+            Some(Item::Hold(answer)) => {
+                self.awaited -= 1;
+                Work::Hold(answer)
             }
             Some(Item::Expire(answer)) => {
                 self.awaited -= 1;

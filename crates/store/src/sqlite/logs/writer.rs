@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use lambkin_core::clock::Clock;
@@ -12,6 +12,7 @@ use lambkin_core::metadata::StoreError;
 use rusqlite::{Connection, params};
 
 use super::days::{Bounds, Day, Days, join};
+use super::hold::Held;
 use super::index::{self, Delta, Deltas, Ids, execute, savepoint, transaction};
 use super::queue::{Answer, Append, Change, Queue, Work};
 use super::upkeep::Upkeep;
@@ -26,6 +27,8 @@ const SUMS_DELAY: Duration = Duration::from_secs(5);
 const SUMS_STREAMS: usize = 1000;
 /// When expired events are looked for after a start, at the latest.
 const FIRST_EXPIRY: Duration = Duration::from_secs(60);
+/// How often a pass of upkeep that is held looks whether it may go on.
+const HELD_LOOK: Duration = Duration::from_millis(100);
 /// Stream ids remembered.
 const MAX_IDS: usize = 10_000;
 
@@ -42,6 +45,8 @@ pub(super) struct Writer {
     /// The other file that upkeep is at.
     pub(super) cleaning: Option<Connection>,
     pub(super) upkeep: Option<Upkeep>,
+    /// Alive while somebody copies the files: upkeep leaves them alone.
+    held: Weak<()>,
     /// Who waits for the next upkeep.
     expiring: Vec<Answer>,
     expire_every: Option<Duration>,
@@ -78,6 +83,7 @@ impl Writer {
             current: None,
             cleaning: None,
             upkeep: None,
+            held: Weak::new(),
             expiring: Vec::new(),
             expire_every: options.expire_every,
             expire_due: options.expire_every.map(|every| Instant::now() + every.min(FIRST_EXPIRY)),
@@ -110,7 +116,8 @@ impl Writer {
         let _abandon = Abandon(Arc::clone(&self.queue));
         loop {
             // During upkeep there is always something to do.
-            let busy = self.upkeep.is_some().then(Instant::now);
+            let pause = if self.is_held() { HELD_LOOK } else { Duration::ZERO };
+            let busy = self.upkeep.is_some().then(|| Instant::now() + pause);
             let deadline = busy.or_else(|| [self.sums_due, self.expire_due].into_iter().flatten().min());
             match self.queue.next(deadline) {
                 Work::Append(appends) => self.append(appends),
@@ -126,6 +133,10 @@ impl Writer {
                     }
                 }
                 Work::Expire(answer) => self.expiring.push(answer),
+                Work::Hold(answer) => {
+                    // Dropped if nobody waits any more.
+                    let _ = answer.send(self.hold());
+                }
                 Work::Idle => {}
                 Work::End => break,
             }
@@ -138,7 +149,9 @@ impl Writer {
             }
             let due = self.expire_due.is_some_and(|due| Instant::now() >= due);
             if self.upkeep.is_some() {
-                self.upkeep_step();
+                if !self.is_held() {
+                    self.upkeep_step();
+                }
             } else if due || !self.expiring.is_empty() {
                 self.expire_due = self.expire_every.map(|every| Instant::now() + every);
                 let answers = std::mem::take(&mut self.expiring);
@@ -148,6 +161,20 @@ impl Writer {
         if let Err(error) = self.close() {
             tracing::error!(%error, "log store does not close cleanly; the next start counts again");
         }
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.strong_count() > 0
+    }
+
+    /// Pins what is written so far, with its sums: the index and the current file by a read transaction, the
+    /// others by keeping upkeep away.
+    fn hold(&mut self) -> Result<Held, StoreError> {
+        self.write_sums()?;
+        let guard = self.held.upgrade().unwrap_or_default();
+        self.held = Arc::downgrade(&guard);
+        let current = self.current.as_ref().map(|(day, _)| *day);
+        Held::new(guard, &self.days, current, Arc::clone(&self.readers))
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
