@@ -10,7 +10,8 @@ import time
 import pytest
 
 import interpreters
-from channel import DEADLINE_MS, Runtime, split_error
+from channel import DEADLINE_MS, split_error
+from python_bootstrap import Runtime
 
 FOUND = interpreters.find()
 

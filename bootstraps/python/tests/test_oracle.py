@@ -9,7 +9,8 @@ import tempfile
 import pytest
 
 import oracle
-from channel import Runtime, split_error
+from channel import split_error
+from python_bootstrap import Runtime
 
 try:
     import awslambdaric
@@ -17,6 +18,14 @@ except ImportError:
     awslambdaric = None
 
 pytestmark = pytest.mark.skipif(awslambdaric is None, reason="awslambdaric is not installed in this environment")
+
+# As on AWS, the client and what it imports come from elsewhere than the function's folder.
+START = """
+import os, sys, awslambdaric.__main__
+os.chdir(sys.argv[1])
+sys.path[0] = sys.argv.pop(1)
+awslambdaric.__main__.main(sys.argv)
+"""
 
 VALUES = '''
 import collections, datetime, decimal, enum, fractions, types, uuid
@@ -250,7 +259,7 @@ def comparable(data, python_root):
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>", text)
     text = re.sub(r"0x[0-9a-f]+", "<address>", text)
     text = re.sub(r"Previous line repeated \d+ more", "Previous line repeated <many> more", text)
-    text = re.sub(r'  File \\?"<string>\\?", line 5, in <module>(\\n|\n)', "", text)  # oracle.py's own
+    text = re.sub(r'  File \\?"<string>\\?", line 5, in <module>(\\n|\n)', "", text)  # that of START
     # frames of the client itself (stack_info, or a failure before the function's first frame)
     text = re.sub(r'[ \u00a0]{2}File \\?"[^"]*(bootstrap\.py|awslambdaric[^"]*)\\?", line \d+, in [^ ]+?(\\n|\n)'
                   r'[ \u00a0]{4}[^"]*?(\\n|\n|$)(    [ ~^]+(\\n|\n))?', "<client>", text)
@@ -266,7 +275,8 @@ def test_same_as_awslambdaric(files, handler, events, env, execution_env):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="utf-8") as out:
                 out.write(content)
-        theirs = oracle.run(sys.executable, root, handler, events, execution_env, env)
+        command = [sys.executable, "-c", START, root, handler]
+        theirs = oracle.run(command, "/", root, handler, events, execution_env, env)
         ours = run_ours(sys.executable, root, handler, events, execution_env, env)
 
         def clean(value):

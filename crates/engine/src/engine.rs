@@ -142,8 +142,8 @@ impl Engine {
         // The first use of a runtime then does not wait for its interpreter to be found.
         let warm = Arc::clone(&inner);
         handle.spawn_blocking(move || {
-            for minor in 8..=14 {
-                let _ = warm.runtimes.resolve(&format!("python3.{minor}"));
+            for identifier in crate::runtimes::interpreted() {
+                let _ = warm.runtimes.resolve(&identifier);
             }
         });
         Ok(Self { inner, tasks })

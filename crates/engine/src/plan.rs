@@ -8,7 +8,7 @@ use lambkin_core::function::FunctionSpec;
 use lambkin_sandbox::{BindMount, SandboxSpec};
 
 use crate::layout::{Layout, bind};
-use crate::runtimes::{Interpreter, Runtime, RuntimeKind};
+use crate::runtimes::{Interpreter, Runtime, RuntimeKind, Shown, node_arguments};
 use crate::variables::{Own, RUNTIME_API_PORT, variables};
 
 /// Most processes and threads of an environment (AWS quota).
@@ -57,12 +57,23 @@ impl Plan {
     ) -> Self {
         let mut binds = layout.binds.clone();
         let mut overlays = Vec::new();
+        let mut symlinks = layout.symlinks.clone();
+        let environment = variables(spec, &runtime, endpoint);
         let local = bind(&layout.empty, "/usr/local");
         let (command, transport) = match &runtime.kind {
             RuntimeKind::Python { interpreter, bootstrap } => {
                 let program = place(interpreter, local, &mut binds);
                 binds.push(bind(bootstrap, "/var/runtime"));
                 (Ok(vec![program, "/var/runtime/bootstrap.py".to_owned()]), Transport::Channel)
+            }
+            RuntimeKind::Node { interpreter, bootstrap } => {
+                let program = place(interpreter, local, &mut binds);
+                binds.push(bind(bootstrap, "/var/runtime"));
+                symlinks.extend(module_links(&interpreter.version));
+                let mut command = vec![program];
+                command.extend(node_arguments(&interpreter.version, spec.memory_mb, &environment));
+                command.push("/var/runtime/lambkin/bootstrap.cjs".to_owned());
+                (Ok(command), Transport::Channel)
             }
             RuntimeKind::Custom => {
                 binds.push(local);
@@ -73,7 +84,6 @@ impl Plan {
         if !spec.layers.is_empty() {
             overlays.push(("/opt".to_owned(), spec.layers.clone()));
         }
-        let environment = variables(spec, &runtime, endpoint);
         let wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER").filter(|path| !path.is_empty());
         let wrapped = transport == Transport::Channel && wrapper.is_some();
         let command = command.map(|mut command| {
@@ -88,7 +98,7 @@ impl Plan {
             environment: environment.into_iter().collect(),
             working_dir: "/var/task".to_owned(),
             binds,
-            symlinks: layout.symlinks.clone(),
+            symlinks,
             files: layout.files.clone(),
             overlays,
             memory_bytes: mebibytes(spec.memory_mb),
@@ -127,8 +137,31 @@ fn place(interpreter: &Interpreter, cover_local: BindMount, binds: &mut Vec<Bind
     if program.starts_with("/usr") {
         return program.to_string_lossy().into_owned();
     }
-    binds.push(bind(&interpreter.prefix, "/var/lang"));
-    format!("/var/lang/{}", interpreter.program.display())
+    match interpreter.shown {
+        Shown::Prefix => {
+            binds.push(bind(&interpreter.prefix, "/var/lang"));
+            format!("/var/lang/{}", interpreter.program.display())
+        }
+        Shown::Program => {
+            let name = interpreter.program.file_name().unwrap_or_default().to_string_lossy();
+            let inside = format!("/var/lang/bin/{name}");
+            binds.push(bind(program, &inside));
+            inside
+        }
+    }
+}
+
+/// Since Node 18 AWS's `import` finds packages in layers too. That of the host does not look at `NODE_PATH`,
+/// but in `node_modules` of every folder above the function's.
+fn module_links(version: &str) -> Vec<(String, String)> {
+    let major = version.split('.').next().unwrap_or_default();
+    if major.parse::<u32>().is_ok_and(|major| major < 18) {
+        return Vec::new();
+    }
+    vec![
+        ("/var/node_modules".to_owned(), format!("/opt/nodejs/node{major}/node_modules")),
+        ("/node_modules".to_owned(), "/opt/nodejs/node_modules".to_owned()),
+    ]
 }
 
 /// The program of a custom runtime: `bootstrap` in the code, then in the layers; of `go1.x` the handler
@@ -186,9 +219,19 @@ mod tests {
     }
 
     fn python(prefix: &str) -> Arc<Runtime> {
-        let interpreter =
-            Interpreter { version: "3.12.1".into(), prefix: prefix.into(), program: "bin/python3.12".into() };
+        let interpreter = Interpreter {
+            version: "3.12.1".into(),
+            prefix: prefix.into(),
+            program: "bin/python3.12".into(),
+            shown: Shown::Prefix,
+        };
         runtime(RuntimeKind::Python { interpreter, bootstrap: "/data/python".into() })
+    }
+
+    fn node(prefix: &str, program: &str, shown: Shown) -> Arc<Runtime> {
+        let interpreter =
+            Interpreter { version: "22.1.0".into(), prefix: prefix.into(), program: program.into(), shown };
+        runtime(RuntimeKind::Node { interpreter, bootstrap: "/data/node".into() })
     }
 
     fn template(plan: &Plan) -> &SandboxSpec {
@@ -219,6 +262,51 @@ mod tests {
             assert_eq!(source(&plan, "/var/task"), Some(Path::new("/code")));
             assert!(template(&plan).channel && template(&plan).listen_ports.is_empty());
         }
+    }
+
+    #[test]
+    fn a_node_of_the_host_shows_no_more_than_itself() {
+        let mut spec = spec("nodejs22.x", Path::new("/code"));
+        spec.memory_mb = 200;
+        for (prefix, program, shown, inside, target, bound) in [
+            ("/usr/bin", "node", Shown::Program, "/usr/bin/node", "/var/lang", None),
+            (
+                "/home/me/.local/bin",
+                "node",
+                Shown::Program,
+                "/var/lang/bin/node",
+                "/var/lang/bin/node",
+                Some("/home/me/.local/bin/node"),
+            ),
+            (
+                "/nvm/v22.1.0",
+                "bin/node",
+                Shown::Prefix,
+                "/var/lang/bin/node",
+                "/var/lang",
+                Some("/nvm/v22.1.0"),
+            ),
+        ] {
+            let plan = Plan::new(&spec, node(prefix, program, shown), &layout(), 2, None);
+            let command = &template(&plan).command;
+            assert_eq!(command.first().unwrap(), inside);
+            assert!(command.contains(&"--max-old-space-size=180".to_owned()));
+            assert_eq!(command.last().unwrap(), "/var/runtime/lambkin/bootstrap.cjs");
+            assert_eq!(source(&plan, target), bound.map(Path::new));
+            assert_eq!(source(&plan, "/var/runtime"), Some(Path::new("/data/node")));
+            assert!(
+                template(&plan).symlinks.contains(&(
+                    "/var/node_modules".to_owned(),
+                    "/opt/nodejs/node22/node_modules".to_owned()
+                ))
+            );
+            assert!(template(&plan).channel && template(&plan).listen_ports.is_empty());
+            assert!(template(&plan).environment.contains(&(
+                "NODE_PATH".to_owned(),
+                "/opt/nodejs/node22/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task".to_owned()
+            )));
+        }
+        assert!(module_links("16.20.2").is_empty());
     }
 
     #[test]

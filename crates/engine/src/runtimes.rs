@@ -1,5 +1,7 @@
 //! Which runtimes this host can run, and from where. A runtime is never replaced by another one.
 
+mod host;
+mod node;
 mod python;
 
 use std::collections::HashMap;
@@ -8,10 +10,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(crate) use python::Interpreter;
-use python::SearchPath;
+pub(crate) use host::{Interpreter, Shown};
+pub(crate) use node::arguments as node_arguments;
 
-const PYTHON_BOOTSTRAP: &str = include_str!("../../../bootstraps/python/bootstrap.py");
+/// Our runtime clients: their paths under the folder of the runtimes, and their text.
+const BOOTSTRAPS: [(&str, &str); 3] = [
+    ("python/bootstrap.py", include_str!("../../../bootstraps/python/bootstrap.py")),
+    // A folder of its own, for NODE_PATH has /var/runtime in it and there is a package named bootstrap.
+    ("node/lambkin/bootstrap.cjs", include_str!("../../../bootstraps/node/bootstrap.cjs")),
+    ("node/lambkin/streaming.cjs", include_str!("../../../bootstraps/node/streaming.cjs")),
+];
 
 /// A runtime that can be run.
 #[derive(Debug)]
@@ -30,6 +38,12 @@ pub(crate) enum RuntimeKind {
         /// Folder with `bootstrap.py`.
         bootstrap: PathBuf,
     },
+    /// The same for Node.js.
+    Node {
+        interpreter: Interpreter,
+        /// Folder with `lambkin/bootstrap.cjs`.
+        bootstrap: PathBuf,
+    },
     /// The function's own program, on the Runtime API over HTTP.
     Custom,
 }
@@ -37,8 +51,10 @@ pub(crate) enum RuntimeKind {
 /// The runtimes of this host. Those found are remembered, those missing are looked for each time.
 #[derive(Debug)]
 pub(crate) struct Runtimes {
-    python_bootstrap: PathBuf,
-    search: SearchPath,
+    /// Folder with the bootstraps.
+    folder: PathBuf,
+    pythons: python::SearchPath,
+    nodes: node::SearchPath,
     found: Mutex<HashMap<String, Arc<Runtime>>>,
 }
 
@@ -48,10 +64,23 @@ impl Runtimes {
     /// # Errors
     /// A file cannot be written.
     pub(crate) fn new(folder: &Path) -> io::Result<Self> {
-        let python_bootstrap = folder.join("python");
-        fs::create_dir_all(&python_bootstrap)?;
-        write_if_changed(&python_bootstrap.join("bootstrap.py"), PYTHON_BOOTSTRAP)?;
-        Ok(Self { python_bootstrap, search: SearchPath::of_process(), found: Mutex::default() })
+        for (path, content) in BOOTSTRAPS {
+            let path = folder.join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            write_if_changed(&path, content)?;
+        }
+        Ok(Self::without_files(folder))
+    }
+
+    fn without_files(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            pythons: python::SearchPath::of_process(),
+            nodes: node::SearchPath::of_process(),
+            found: Mutex::default(),
+        }
     }
 
     /// A runtime that was found before.
@@ -70,9 +99,10 @@ impl Runtimes {
             "provided" | "provided.al2" | "provided.al2023" | "go1.x" => {
                 Runtime { description: format!("{identifier} (host)"), kind: RuntimeKind::Custom }
             }
-            _ => match python_minor(identifier) {
-                Some(minor) => self.python(identifier, minor)?,
-                None => return Err(unsupported(identifier)),
+            _ => match (python_minor(identifier), node_major(identifier)) {
+                (Some(minor), _) => self.python(identifier, minor)?,
+                (_, Some(major)) => self.node(identifier, major)?,
+                (None, None) => return Err(unsupported(identifier)),
             },
         };
         let runtime = Arc::new(runtime);
@@ -81,7 +111,7 @@ impl Runtimes {
     }
 
     fn python(&self, identifier: &str, minor: u32) -> Result<Runtime, String> {
-        let interpreter = self.search.find(minor).ok_or_else(|| {
+        let interpreter = self.pythons.find(minor).ok_or_else(|| {
             format!(
                 "runtime {identifier} is not available on this host: no {identifier} executable was found in \
                  /usr/bin, /usr/local/bin, PATH, pyenv's or uv's versions; install one, for example with \
@@ -90,7 +120,21 @@ impl Runtimes {
         })?;
         Ok(Runtime {
             description: format!("python:{} (host {})", interpreter.version, interpreter.prefix.display()),
-            kind: RuntimeKind::Python { interpreter, bootstrap: self.python_bootstrap.clone() },
+            kind: RuntimeKind::Python { interpreter, bootstrap: self.folder.join("python") },
+        })
+    }
+
+    fn node(&self, identifier: &str, major: u32) -> Result<Runtime, String> {
+        let interpreter = self.nodes.find(major).ok_or_else(|| {
+            format!(
+                "runtime {identifier} is not available on this host: no Node.js {major} was found in /usr/bin, \
+                 /usr/local/bin, PATH, ~/.local, /opt or the versions of nvm, fnm, Volta, asdf, mise, nodenv and \
+                 n; install one, for example with `nvm install {major}` or `fnm install {major}`"
+            )
+        })?;
+        Ok(Runtime {
+            description: format!("nodejs:{} (host {})", interpreter.version, interpreter.prefix.display()),
+            kind: RuntimeKind::Node { interpreter, bootstrap: self.folder.join("node") },
         })
     }
 }
@@ -99,14 +143,9 @@ impl Runtimes {
 /// about it. Blocks: it runs interpreters to learn their version.
 #[must_use]
 pub fn survey() -> Vec<(String, Result<String, String>)> {
-    let runtimes = Runtimes {
-        python_bootstrap: PathBuf::new(),
-        search: SearchPath::of_process(),
-        found: Mutex::default(),
-    };
-    let pythons = PYTHON_MINORS.map(|minor| format!("python3.{minor}"));
+    let runtimes = Runtimes::without_files(Path::new(""));
     let custom = ["provided.al2023", "provided.al2", "provided", "go1.x"].map(str::to_owned);
-    pythons
+    interpreted()
         .chain(custom)
         .map(|identifier| {
             let found = runtimes.resolve(&identifier).map(|runtime| runtime.description.clone());
@@ -115,8 +154,17 @@ pub fn survey() -> Vec<(String, Result<String, String>)> {
         .collect()
 }
 
+/// The runtimes that need an interpreter of the host.
+pub(crate) fn interpreted() -> impl Iterator<Item = String> {
+    let pythons = PYTHON_MINORS.map(|minor| format!("python3.{minor}"));
+    pythons.chain(NODE_MAJORS.map(|major| format!("nodejs{major}.x")))
+}
+
 /// The `python3.X` that the bootstrap runs on.
 const PYTHON_MINORS: std::ops::RangeInclusive<u32> = 8..=14;
+
+/// The `nodejsX.x` that the bootstrap runs on.
+const NODE_MAJORS: [u32; 7] = [14, 16, 18, 20, 22, 24, 26];
 
 /// The minor version of a supported `python3.X`.
 fn python_minor(identifier: &str) -> Option<u32> {
@@ -125,10 +173,15 @@ fn python_minor(identifier: &str) -> Option<u32> {
     (minor == number.to_string()).then_some(number)
 }
 
+/// The major version of a supported `nodejsX.x`.
+fn node_major(identifier: &str) -> Option<u32> {
+    NODE_MAJORS.into_iter().find(|major| identifier == format!("nodejs{major}.x"))
+}
+
 fn unsupported(identifier: &str) -> String {
     format!(
-        "runtime {identifier} is not supported by this release; it runs python3.8 to python3.14, \
-         provided.al2023, provided.al2, provided and go1.x"
+        "runtime {identifier} is not supported by this release; it runs python3.8 to python3.14, nodejs14.x to \
+         nodejs26.x (even versions), provided.al2023, provided.al2, provided and go1.x"
     )
 }
 
@@ -155,14 +208,16 @@ mod tests {
     #[test]
     fn bootstraps_are_written_once() {
         let (folder, _) = runtimes();
-        let file = folder.path().join("python/bootstrap.py");
-        let written = fs::metadata(&file).unwrap().modified().unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), PYTHON_BOOTSTRAP);
-        Runtimes::new(folder.path()).unwrap();
-        assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);
-        fs::write(&file, "old").unwrap();
-        Runtimes::new(folder.path()).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), PYTHON_BOOTSTRAP);
+        for (path, content) in BOOTSTRAPS {
+            let file = folder.path().join(path);
+            let written = fs::metadata(&file).unwrap().modified().unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+            Runtimes::new(folder.path()).unwrap();
+            assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);
+            fs::write(&file, "old").unwrap();
+            Runtimes::new(folder.path()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+        }
     }
 
     #[test]
@@ -177,7 +232,18 @@ mod tests {
     #[test]
     fn others_are_refused_in_a_sentence() {
         let (_folder, runtimes) = runtimes();
-        for identifier in ["nodejs20.x", "python3.7", "python3.15", "python3.012", "python", "java21", ""] {
+        for identifier in [
+            "nodejs12.x",
+            "nodejs21.x",
+            "nodejs22",
+            "nodejs020.x",
+            "python3.7",
+            "python3.15",
+            "python3.012",
+            "python",
+            "java21",
+            "",
+        ] {
             let reason = runtimes.resolve(identifier).unwrap_err();
             assert!(reason.contains("not supported by this release"), "{reason}");
         }
@@ -202,6 +268,29 @@ mod tests {
         }
         if found == 0 {
             eprintln!("no Python on this host: only the refusal was tested");
+        }
+    }
+
+    #[test]
+    fn nodes_of_the_host_have_exactly_the_version_asked_for() {
+        let (folder, runtimes) = runtimes();
+        let mut found = 0;
+        for major in NODE_MAJORS {
+            match runtimes.resolve(&format!("nodejs{major}.x")) {
+                Ok(runtime) => {
+                    found += 1;
+                    let RuntimeKind::Node { interpreter, bootstrap } = &runtime.kind else {
+                        panic!("{runtime:?}")
+                    };
+                    assert!(interpreter.version.starts_with(&format!("{major}.")), "{runtime:?}");
+                    assert!(runtime.description.starts_with(&format!("nodejs:{major}.")));
+                    assert_eq!(bootstrap, &folder.path().join("node"));
+                }
+                Err(reason) => assert!(reason.contains(&format!("nvm install {major}")), "{reason}"),
+            }
+        }
+        if found == 0 {
+            eprintln!("no Node.js on this host: only the refusal was tested");
         }
     }
 }

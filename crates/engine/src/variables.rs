@@ -65,8 +65,10 @@ pub(crate) fn variables(
     for (name, value) in UNRESERVED {
         set(name, value);
     }
-    if matches!(runtime.kind, RuntimeKind::Python { .. }) {
-        set("PYTHONPATH", "/var/runtime");
+    match &runtime.kind {
+        RuntimeKind::Python { .. } => set("PYTHONPATH", "/var/runtime"),
+        RuntimeKind::Node { .. } => set("NODE_PATH", &node_path(&spec.runtime)),
+        RuntimeKind::Custom => {}
     }
     if let Some(port) = endpoint {
         set("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{port}"));
@@ -103,4 +105,14 @@ pub(crate) fn variables(
         set("AWS_EXECUTION_ENV", &format!("AWS_Lambda_{}", spec.runtime));
     }
     all
+}
+
+/// Where `require` looks besides the function's own folders: layers first, those for one version ahead of
+/// those for all.
+fn node_path(runtime: &str) -> String {
+    let version = runtime.strip_suffix(".x").unwrap_or(runtime).trim_start_matches("nodejs");
+    format!(
+        "/opt/nodejs/node{version}/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:\
+         /var/runtime:/var/task"
+    )
 }

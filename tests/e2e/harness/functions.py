@@ -40,6 +40,10 @@ def pythons():
     return [name for name in runtimes() if name.startswith("python")]
 
 
+def nodes():
+    return [name for name in runtimes() if name.startswith("nodejs")]
+
+
 def python():
     """The runtime of tests that need some Python."""
     found = pythons()

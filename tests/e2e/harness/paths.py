@@ -7,4 +7,5 @@ ROOT = Path(__file__).resolve().parents[3]
 LAMBKIN = Path(os.environ.get("LAMBKIN") or ROOT / "target/release/lambkin")
 HELLO_RUST = ROOT / "target/examples/release/bootstrap"
 HELLO_PYTHON = ROOT / "examples/hello-python/app.py"
+HELLO_NODE = ROOT / "examples/hello-node/index.mjs"
 VENV_BIN = ROOT / "tests/e2e/.venv/bin"

@@ -1,24 +1,13 @@
 //! Python interpreters of the host.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+
+use super::host::{Interpreter, Shown, ask, program_folders};
 
 /// Prints the version and the prefix, one a line.
 const QUESTION: &str = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.base_prefix)";
-
-/// A Python interpreter on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Interpreter {
-    /// Full version, e.g. `3.12.1`.
-    pub(crate) version: String,
-    /// Where it is installed.
-    pub(crate) prefix: PathBuf,
-    /// The program, relative to the prefix, e.g. `bin/python3.12`.
-    pub(crate) program: PathBuf,
-}
 
 /// Where interpreters are looked for, in this order.
 #[derive(Debug)]
@@ -32,13 +21,7 @@ pub(crate) struct SearchPath {
 impl SearchPath {
     /// `/usr/bin`, `/usr/local/bin`, the process's `PATH`, pyenv's and uv's versions.
     pub(crate) fn of_process() -> Self {
-        let mut folders: Vec<PathBuf> = vec!["/usr/bin".into(), "/usr/local/bin".into()];
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        for folder in std::env::split_paths(&path).filter(|folder| folder.is_absolute()) {
-            if !folders.contains(&folder) {
-                folders.push(folder);
-            }
-        }
+        let folders = program_folders();
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let in_home = |path: &str| home.as_ref().map(|home| home.join(path));
         let pyenv = std::env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(|| in_home(".pyenv"));
@@ -78,22 +61,7 @@ fn patch_version(folder: &OsString, minor: u32) -> Option<u64> {
 /// Asks a program what it is; `None` unless it is Python 3.`minor`.
 fn probe(program: &Path, minor: u32) -> Option<Interpreter> {
     let program = fs::canonicalize(program).ok()?;
-    // pyenv's and others' shims are scripts that pick some version.
-    let mut magic = [0; 4];
-    File::open(&program).ok()?.read_exact(&mut magic).ok()?;
-    if &magic != b"\x7fELF" {
-        return None;
-    }
-    let output = Command::new(&program)
-        .args(["-I", "-S", "-c", QUESTION])
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    let answer = String::from_utf8(output.stdout).ok()?;
+    let answer = ask(&program, &["-I", "-S", "-c", QUESTION])?;
     let (version, prefix) = answer.trim_end().split_once('\n')?;
     let prefix = fs::canonicalize(prefix).ok()?;
     let relative = program.strip_prefix(&prefix).ok()?.to_owned();
@@ -101,6 +69,7 @@ fn probe(program: &Path, minor: u32) -> Option<Interpreter> {
         version: version.to_owned(),
         prefix,
         program: relative,
+        shown: Shown::Prefix,
     })
 }
 

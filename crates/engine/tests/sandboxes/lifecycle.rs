@@ -89,9 +89,9 @@ def handler(event, context):
         found += 1;
     }
     assert!(found > 0);
-    assert!(world.engine.runtime_available("nodejs20.x").is_err());
+    assert!(world.engine.runtime_available("nodejs12.x").is_err());
     let mut spec = world.python("none", COUNTER);
-    spec.runtime = "nodejs20.x".into();
+    spec.runtime = "nodejs12.x".into();
     let refused = world.invoke(&Arc::new(spec), "{}").await.unwrap_err();
     assert!(matches!(refused, InvokeError::InvalidRuntime(_)), "{refused}");
     world.end().await;

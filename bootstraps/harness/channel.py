@@ -1,4 +1,4 @@
-"""The server's end of the private channel, for tests: starts the bootstrap and speaks to it."""
+"""The server's end of the private channel, for tests: starts a bootstrap and speaks to it."""
 
 import json
 import os
@@ -8,7 +8,6 @@ import subprocess
 import tempfile
 import threading
 
-BOOTSTRAP = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bootstrap.py")
 DEADLINE_MS = 4102444800000  # far away
 
 ENVIRONMENT = {
@@ -47,9 +46,9 @@ def launch(command, env, cwd, descriptors):
 
 
 class Runtime:
-    """One process of the bootstrap."""
+    """One process of a bootstrap, with `files` as the function's code unless it is in `task_root`."""
 
-    def __init__(self, python, files, handler="app.handler", version=None, env=None, task_root=None):
+    def __init__(self, command, files, handler="app.handler", env=None, task_root=None):
         self._folder = tempfile.TemporaryDirectory()
         self.root = task_root or self._folder.name
         for name, content in (files or {}).items():
@@ -58,14 +57,10 @@ class Runtime:
             with open(path, "wb") as out:
                 out.write(content if isinstance(content, bytes) else content.encode("utf-8"))
         environment = dict(ENVIRONMENT, _HANDLER=handler, LAMBDA_TASK_ROOT=self.root)
-        if version:
-            environment["AWS_EXECUTION_ENV"] = "AWS_Lambda_python" + version
         environment.update(env or {})
         self.channel, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._records, records = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.process = launch(
-            [python, BOOTSTRAP], environment, self.root, {3: channel.fileno(), 4: records.fileno()}
-        )
+        self.process = launch(command, environment, self.root, {3: channel.fileno(), 4: records.fileno()})
         channel.close()
         records.close()
         self.channel.settimeout(60)
@@ -163,7 +158,7 @@ class Runtime:
         return status
 
     def output(self):
-        """All text written to stdout and stderr through Python."""
+        """All text that the bootstrap sent as output rather than as records."""
         return "".join(text for kind, text in self.records if kind == "o")
 
     def logged(self):

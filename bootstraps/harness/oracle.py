@@ -1,5 +1,6 @@
-"""Runs the same function under AWS's own client, `awslambdaric`, with a small Runtime API server."""
+"""Runs a function under a client of AWS's, with a small Runtime API server."""
 
+import base64
 import http.client
 import http.server
 import json
@@ -14,14 +15,6 @@ from channel import DEADLINE_MS, ENVIRONMENT, launch
 
 # the header with the X-Ray cause has up to 1 MiB
 http.client._MAXLINE = 1 << 21
-
-_START = """
-import os, sys, awslambdaric.__main__
-os.chdir(sys.argv[1])
-sys.path[0] = sys.argv.pop(1)
-awslambdaric.__main__.main(sys.argv)
-"""
-
 
 class Outcome:
     """What came of a function: the init error or one answer for each event, log records, exit status."""
@@ -42,8 +35,8 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.server_name, self.server_port = self.server_address[:2]
 
 
-def run(python, root, handler, events, execution_env, env=None):
-    """Runs `events`, a list of `(bytes, headers)`, and returns the `Outcome`."""
+def run(command, cwd, root, handler, events, execution_env, env=None):
+    """Runs `command` in `cwd` with `events`, a list of `(bytes, headers)`, and returns the `Outcome`."""
     outcome = Outcome()
     pending = list(events)
     done = threading.Event()
@@ -81,18 +74,23 @@ def run(python, root, handler, events, execution_env, env=None):
 
         def do_POST(self):
             size = self.headers.get("Content-Length")
+            trailers = {}
             if size is None:  # chunked
                 body = b""
                 while True:
                     count = int(self.rfile.readline(), 16)
+                    if not count:
+                        trailers = http.client.parse_headers(self.rfile)
+                        break
                     body += self.rfile.read(count)
                     self.rfile.readline()
-                    if not count:
-                        break
             else:
                 body = self.rfile.read(int(size))
             if self.path.endswith("/init/error"):
                 outcome.init_error = (self.headers.get("Lambda-Runtime-Function-Error-Type"), body)
+            elif "Lambda-Runtime-Function-Error-Body" in trailers:
+                # a streamed response that failed on the way
+                outcome.answers.append(("E", base64.b64decode(trailers["Lambda-Runtime-Function-Error-Body"])))
             elif self.path.endswith("/response"):
                 outcome.answers.append(("A", body))
             elif self.path.endswith("/error"):
@@ -110,8 +108,7 @@ def run(python, root, handler, events, execution_env, env=None):
         _LAMBDA_TELEMETRY_LOG_FD="4",
     )
     environment.update(env or {})
-    # as on AWS, the client and what it imports come from elsewhere than the function's folder
-    process = launch([python, "-c", _START, root, handler], environment, "/", {4: write_end})
+    process = launch(command, environment, cwd, {4: write_end})
     os.close(write_end)
     output = []
     reader = threading.Thread(target=lambda: output.append(process.stdout.read()))
