@@ -98,7 +98,10 @@ class Runtime:
     def _exactly(self, count):
         data = b""
         while len(data) < count:
-            more = self.channel.recv(count - len(data))
+            try:
+                more = self.channel.recv(count - len(data))
+            except ConnectionResetError:
+                return None  # it ended with the last event unread
             if not more:
                 return None
             data += more

@@ -29,6 +29,9 @@ class Outcome:
 class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
 
+    def handle_error(self, *_):
+        pass  # clients are killed with requests under way
+
     def server_bind(self):
         # no look-up of the host's name
         socketserver.TCPServer.server_bind(self)

@@ -7,16 +7,17 @@
 'use strict';
 
 const { Writable } = require('stream');
+const { Fault } = require('./records.cjs');
 
 // Keeps the event loop busy while the handler has not ended its stream: the function then times out.
 const FOREVER_MS = 0x7fffffff;
 
 class ResponseStream extends Writable {
-  constructor(highWaterMark, Fault) {
+  constructor(highWaterMark) {
     super({ highWaterMark });
     this._chunks = [];
     this._started = false;
-    this._fault = Fault;
+    this._failed = false;
     this._onBeforeFirstWrite = undefined;
     this._ended = new Promise((resolve, reject) => {
       this.on('finish', resolve);
@@ -28,13 +29,15 @@ class ResponseStream extends Writable {
       });
     });
     // the handler's own error comes first
-    this._ended.catch(() => {});
+    this._ended.catch(() => {
+      this._failed = true;
+    });
   }
 
   /** Only a streamed response has a content type: a buffered one is bytes. */
   setContentType(_contentType) {
     if (this._started) {
-      throw new this._fault('InvalidStreamingOperation', 'Cannot set content-type, too late.');
+      throw new Fault('InvalidStreamingOperation', 'Cannot set content-type, too late.');
     }
   }
 
@@ -69,7 +72,17 @@ class ResponseStream extends Writable {
     } finally {
       clearInterval(busy);
     }
+    return this.bytes();
+  }
+
+  /** What was written so far. */
+  bytes() {
     return Buffer.concat(this._chunks);
+  }
+
+  /** Whether the handler has ended the stream, and nothing is wrong with it. */
+  isComplete() {
+    return this.writableEnded && !this._failed;
   }
 }
 

@@ -14,10 +14,13 @@ pub(crate) use host::{Interpreter, Shown};
 pub(crate) use node::arguments as node_arguments;
 
 /// Our runtime clients: their paths under the folder of the runtimes, and their text.
-const BOOTSTRAPS: [(&str, &str); 3] = [
+const BOOTSTRAPS: [(&str, &str); 6] = [
     ("python/bootstrap.py", include_str!("../../../bootstraps/python/bootstrap.py")),
     // A folder of its own, for NODE_PATH has /var/runtime in it and there is a package named bootstrap.
     ("node/lambkin/bootstrap.cjs", include_str!("../../../bootstraps/node/bootstrap.cjs")),
+    ("node/lambkin/channel.cjs", include_str!("../../../bootstraps/node/channel.cjs")),
+    ("node/lambkin/invokes.cjs", include_str!("../../../bootstraps/node/invokes.cjs")),
+    ("node/lambkin/records.cjs", include_str!("../../../bootstraps/node/records.cjs")),
     ("node/lambkin/streaming.cjs", include_str!("../../../bootstraps/node/streaming.cjs")),
 ];
 

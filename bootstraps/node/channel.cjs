@@ -1,0 +1,86 @@
+// The private channel: frames on fd 3 (see docs/internals/private-channel.md).
+//
+// It is read and written synchronously. That takes no more CPU time per invoke than net.Socket does (55 to
+// 65 us against 62 to 73 us for a trivial function on a loaded machine), `net` and `stream` need not be loaded,
+// and between two events there is nothing for the event loop to do that could not wait: an idle environment
+// is frozen anyway.
+
+'use strict';
+
+const fs = require('fs');
+const { UTF8_MAX } = require('./records.cjs');
+
+const CHANNEL_FD = 3;
+// What one read asks for; an event that is longer takes more reads.
+const READ_SIZE = 65536;
+
+// Both directions use it: an event is taken out before the handler runs, an answer put in after it.
+const buffer = Buffer.allocUnsafeSlow(READ_SIZE);
+
+/** Writes `buffer` up to `end`, or another buffer whole. */
+function writeAll(data, end) {
+  let start = 0;
+  while (start < end) {
+    start += fs.writeSync(CHANNEL_FD, data, start, end - start);
+  }
+}
+
+/** Sends one frame whose content is a text. */
+function sendFrame(kind, text) {
+  buffer[4] = kind.charCodeAt(0);
+  if (text.length * UTF8_MAX <= READ_SIZE - 5) {
+    const size = buffer.write(text, 5);
+    buffer.writeUInt32LE(size + 1, 0);
+    writeAll(buffer, size + 5);
+  } else {
+    sendBytes(kind, Buffer.from(text));
+  }
+}
+
+/** Sends one frame whose content is bytes. */
+function sendBytes(kind, content) {
+  buffer[4] = kind.charCodeAt(0);
+  buffer.writeUInt32LE(content.length + 1, 0);
+  writeAll(buffer, 5);
+  writeAll(content, content.length);
+}
+
+/** Sends an `E` or `F` frame. */
+function sendError(kind, errorType, document) {
+  const name = Buffer.from(errorType || '').subarray(0, 0xffff);
+  const size = Buffer.alloc(2);
+  size.writeUInt16LE(name.length, 0);
+  sendBytes(kind, Buffer.concat([size, name, Buffer.from(JSON.stringify(document))]));
+}
+
+function read(into, start, end) {
+  const count = fs.readSync(CHANNEL_FD, into, start, end - start, null);
+  if (count === 0) {
+    // the environment ends: no listener of the function has a say in it
+    process.reallyExit(0);
+  }
+  return count;
+}
+
+/** Waits for the next event and hands it to `take` as `(head, event text)`. */
+function receive(take) {
+  let have = read(buffer, 0, READ_SIZE);
+  while (have < 4) {
+    have += read(buffer, have, 4);
+  }
+  const end = 4 + buffer.readUInt32LE(0);
+  let frame = buffer;
+  if (end > READ_SIZE) {
+    frame = Buffer.allocUnsafeSlow(end);
+    buffer.copy(frame, 0, 0, have);
+  }
+  while (have < end) {
+    have += read(frame, have, end);
+  }
+  // length, type byte, u32 length of the head, head, event
+  const split = 9 + frame.readUInt32LE(5);
+  const head = JSON.parse(frame.toString('utf8', 9, split));
+  take(head, frame.toString('utf8', split, end));
+}
+
+module.exports = { receive, sendBytes, sendError, sendFrame };
