@@ -19,8 +19,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::Fault;
 
-/// The loop at the other end of the socket pair.
-const LOOP: &str = "
+/// The loop at the other end of the socket pair, in Python.
+const PYTHON_LOOP: &str = "
 import json, socket
 channel = socket.socket(fileno=0)
 view = memoryview(bytearray(1 << 16))
@@ -34,6 +34,23 @@ while True:
     channel.sendall(len(answer).to_bytes(4, 'little') + answer)
 ";
 
+/// The same in Node.js.
+const NODE_LOOP: &str = "
+const fs = require('fs');
+const buffer = Buffer.alloc(1 << 16);
+const handler = async (event, context) => ({ statusCode: 200, body: 'hello' });
+(async () => {
+  for (;;) {
+    const count = fs.readSync(0, buffer, 0, buffer.length, null);
+    if (!count) break;
+    const answer = JSON.stringify(await handler(JSON.parse(buffer.toString('utf8', 4, count)), null));
+    const size = buffer.write(answer, 4);
+    buffer.writeUInt32LE(size, 0);
+    fs.writeSync(0, buffer, 0, size + 4);
+  }
+})();
+";
+
 pub enum Floor {
     Echo,
     Pair { pairs: Vec<std::os::unix::net::UnixStream>, children: Vec<Child> },
@@ -41,14 +58,20 @@ pub enum Floor {
 }
 
 impl Floor {
-    pub fn pair(count: usize, python: &str) -> Result<Self, Fault> {
+    /// `language` is `python` or `node`, `program` its interpreter.
+    pub fn pair(count: usize, language: &str, program: &str) -> Result<Self, Fault> {
+        let arguments = match language {
+            "python" => ["-c", PYTHON_LOOP],
+            "node" => ["-e", NODE_LOOP],
+            _ => return Err(format!("no loop in {language}").into()),
+        };
         let mut pairs = Vec::new();
         let mut children = Vec::new();
         for _ in 0..count {
             let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
             ours.set_nonblocking(true)?;
             let theirs = Stdio::from(std::os::fd::OwnedFd::from(theirs));
-            children.push(Command::new(python).args(["-c", LOOP]).stdin(theirs).spawn()?);
+            children.push(Command::new(program).args(arguments).stdin(theirs).spawn()?);
             pairs.push(ours);
         }
         Ok(Self::Pair { pairs, children })
@@ -62,7 +85,8 @@ pub fn serve(address: SocketAddr, floor: Floor) -> Result<(), Fault> {
             Floor::Echo => listen(address, |body| async { Ok(body) }).await,
             Floor::Pair { pairs, children } => {
                 let _children = Children(children);
-                let pool = Pool::new(pairs.into_iter().map(UnixStream::from_std).collect::<Result<Vec<_>, _>>()?);
+                let pool =
+                    Pool::new(pairs.into_iter().map(UnixStream::from_std).collect::<Result<Vec<_>, _>>()?);
                 listen(address, move |body| {
                     let pool = pool.clone();
                     async move {
@@ -178,7 +202,9 @@ where
             }
         });
         tokio::spawn(async move {
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -238,8 +264,14 @@ async fn runtime_api(
             .header("Content-Type", "application/json")
             .header("Lambda-Runtime-Aws-Request-Id", "00000000-0000-4000-8000-000000000000")
             .header("Lambda-Runtime-Deadline-Ms", "4102444800000")
-            .header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:bench")
-            .header("Lambda-Runtime-Trace-Id", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0")
+            .header(
+                "Lambda-Runtime-Invoked-Function-Arn",
+                "arn:aws:lambda:us-east-1:000000000000:function:bench",
+            )
+            .header(
+                "Lambda-Runtime-Trace-Id",
+                "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0",
+            )
             .body(Full::new(event))?;
         return Ok(response);
     }

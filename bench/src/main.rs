@@ -3,7 +3,7 @@
 //! - `load ADDRESS CLIENTS SECONDS REQUEST_FILE`: keep-alive HTTP/1.1, the same request over and over
 //! - `spawn COUNT PROGRAM [ARGUMENT ...]`: how long a process takes from spawn to exit
 //! - `floor-echo ADDRESS`: an HTTP server that answers the body
-//! - `floor-pair ADDRESS COUNT PYTHON`: HTTP, then a socket pair to one of COUNT Python loops
+//! - `floor-pair ADDRESS COUNT LANGUAGE PROGRAM`: HTTP, then a socket pair to one of COUNT loops in `python` or `node`
 //! - `floor-runtime ADDRESS COUNT PROGRAM`: HTTP, then the shortest Runtime API to one of COUNT processes
 
 mod floors;
@@ -21,12 +21,13 @@ fn main() -> Result<(), Fault> {
         }
         ["spawn", count, program, arguments @ ..] => spawn::run(count.parse()?, program, arguments),
         ["floor-echo", address] => floors::serve(address.parse()?, floors::Floor::Echo),
-        ["floor-pair", address, count, python] => {
-            floors::serve(address.parse()?, floors::Floor::pair(count.parse()?, python)?)
+        ["floor-pair", address, count, language, program] => {
+            floors::serve(address.parse()?, floors::Floor::pair(count.parse()?, language, program)?)
         }
-        ["floor-runtime", address, count, program] => {
-            floors::serve(address.parse()?, floors::Floor::Runtime { count: count.parse()?, program: (*program).into() })
-        }
+        ["floor-runtime", address, count, program] => floors::serve(
+            address.parse()?,
+            floors::Floor::Runtime { count: count.parse()?, program: (*program).into() },
+        ),
         _ => Err("usage: see src/main.rs".into()),
     }
 }
