@@ -62,6 +62,7 @@ mod tests {
             role_id: "AROAEXAMPLE".to_owned(),
             name: "s".to_owned(),
             source_function: None,
+            of_account: false,
         };
         let made = sessions.mint(&session, Duration::from_secs(900)).unwrap();
         let all = WithSessions::new(NoKeys, sessions);
