@@ -657,10 +657,12 @@ def _set_module_path():
     sys.meta_path.insert(0, _StdlibFirst(list(path)))
     # a forgotten entry would say that there is no such folder yet
     version = "python%d.%d" % sys.version_info[:2]
+    # set where functions run as plain processes, whose layers are elsewhere
+    layers = os.environ.pop("LAMBKIN_OPT", "/opt")
     first = [
         os.environ.get("LAMBDA_TASK_ROOT") or os.getcwd(),
-        "/opt/python/lib/%s/site-packages" % version,
-        "/opt/python",
+        "%s/python/lib/%s/site-packages" % (layers, version),
+        layers + "/python",
     ]
     for entry in path:
         if entry.endswith(("/site-packages", "/dist-packages")):

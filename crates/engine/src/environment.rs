@@ -14,7 +14,7 @@ use lambkin_core::logs::LogStreamKey;
 use lambkin_runtime::{
     InitPhase, LogBuffer, PlatformEvent, ProcessEnd, Readiness, Session, Status, log_stream_name,
 };
-use lambkin_sandbox::{ExitStatus, Sandbox};
+use lambkin_sandbox::{ExitStatus, Isolation, Sandbox};
 
 use crate::cell::Cell;
 use crate::endpoint::{Endpoint, Origin};
@@ -22,6 +22,7 @@ use crate::engine::Inner;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::plan::Plan;
+use crate::runtimes::RuntimeKind;
 use crate::variables::{Own, RUNTIME_API_PORT};
 
 /// How long to wait for what a program sent before it ended. Mostly its connections end at once; a child of
@@ -199,7 +200,12 @@ impl Environment {
             .transpose()
             .map_err(|error| lost(format!("cannot make credentials of a role: {error}")))?;
         let own = Own { log_stream: &self.key.stream, credentials: credentials.as_ref() };
-        let wanted = plan.sandbox(id, &own).map_err(Failure::entrypoint)?;
+        let mut wanted = plan.sandbox(id, &own).map_err(Failure::entrypoint)?;
+        let is_python = matches!(plan.runtime.kind, RuntimeKind::Python { .. });
+        if is_python && inner.spawner.isolation() == Isolation::Process {
+            // Without a root of its own the function's layers are elsewhere; the value is rewritten.
+            wanted.environment.push(("LAMBKIN_OPT".to_owned(), "/opt".to_owned()));
+        }
         let made = inner.spawner.create(wanted).await;
         let mut sandbox = made.map_err(|error| lost(format!("cannot make a sandbox: {error}")))?;
         let losses = inner.spawner.restarts();

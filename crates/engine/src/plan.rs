@@ -81,9 +81,8 @@ impl Plan {
             }
         };
         binds.push(bind(&spec.code, "/var/task"));
-        if !spec.layers.is_empty() {
-            overlays.push(("/opt".to_owned(), spec.layers.clone()));
-        }
+        // Also without layers: plain processes must not find the host's folder there.
+        overlays.push(("/opt".to_owned(), spec.layers.clone()));
         let wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER").filter(|path| !path.is_empty());
         let wrapped = transport == Transport::Channel && wrapper.is_some();
         let command = command.map(|mut command| {

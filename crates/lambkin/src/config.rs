@@ -91,6 +91,8 @@ pub(crate) enum IsolationMode {
     Root,
     /// Sandboxes in user namespaces, made by an ordinary user.
     UserNamespaces,
+    /// No isolation: plain child processes, which can do what the server's user can.
+    Process,
 }
 
 /// Format of the server's own log.

@@ -215,6 +215,7 @@ fn isolation(mode: IsolationMode) -> anyhow::Result<Isolation> {
         )?,
         IsolationMode::Root => Isolation::Root,
         IsolationMode::UserNamespaces => Isolation::UserNamespaces,
+        IsolationMode::Process => Isolation::Process,
     })
 }
 

@@ -8,6 +8,7 @@ use crate::cgroup::{self, Version};
 use crate::error::SandboxError;
 use crate::identity;
 use crate::isolation::Isolation;
+use crate::members::children_are_listed;
 use crate::sys::mount::{self, FileSystem};
 use crate::sys::process;
 
@@ -72,6 +73,12 @@ pub fn probe() -> Vec<Check> {
         checks.extend(for_users().into_iter().filter(|check| check.name != "kernel"));
         checks.extend([delegation(), subordinate_ids()]);
     }
+    let found = if children_are_listed() {
+        Ok("possible with --isolation process: no isolation at all")
+    } else {
+        Err("the kernel does not list children (CONFIG_PROC_CHILDREN)")
+    };
+    checks.push(check("plain processes", false, found, "use a kernel that lists children"));
     checks.extend([freezing(&mounts), fast_changes(&mounts), overlay(), open_files()]);
     checks
 }

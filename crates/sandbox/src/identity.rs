@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Context, SandboxError};
 use crate::isolation::Isolation;
+use crate::members::children_are_listed;
 use crate::spawner::SpawnerConfig;
 use crate::sys::mount::{FileSystem, NOSUID};
 use crate::sys::{self, process};
@@ -62,7 +63,14 @@ impl Identity {
             }
             Isolation::Root => Ok(Identity::simple(config, true)),
             Isolation::UserNamespaces => enter(config),
-            Isolation::Process => Ok(Identity::simple(config, false)),
+            Isolation::Process if !children_are_listed() => {
+                Err(SandboxError::Host("the kernel does not list children (CONFIG_PROC_CHILDREN)".to_owned()))
+            }
+            Isolation::Process => {
+                // Those of an init that was killed come to the spawner, which ends them.
+                process::adopt_orphans().step("adopt orphans")?;
+                Ok(Identity::simple(config, false))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -222,10 +223,16 @@ fn children(folder: &str) -> Vec<i32> {
 }
 
 /// Whether the kernel lists the children of a process (`CONFIG_PROC_CHILDREN`).
-#[cfg(test)]
 pub(crate) fn children_are_listed() -> bool {
     let own = std::process::id();
     fs::read_to_string(format!("/proc/self/task/{own}/children")).is_ok()
+}
+
+/// Own children.
+pub(crate) fn own_children() -> io::Result<Vec<i32>> {
+    let own = std::process::id();
+    let list = fs::read_to_string(format!("/proc/self/task/{own}/children"))?;
+    Ok(list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// A sandbox to be made.
+///
+/// With [`crate::Isolation::Process`] nothing is bound anywhere: paths in `command`, `environment` and
+/// `working_dir` that lie below a bind's target, an overlay's or `/tmp` are rewritten to where that is on the
+/// host, `files` and `symlinks` are left out, and `listen_ports` are on another loopback address, which
+/// replaces `127.0.0.1:<port>` and `localhost:<port>` in these texts. `TMPDIR` is set unless it is given.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SandboxSpec {
     /// Unique name among the live sandboxes, `[a-z0-9-]`, at most 64 characters; names its cgroups.

@@ -298,7 +298,7 @@ mod tests {
             eprintln!("skipped: the kernel does not list children");
             return;
         }
-        let mut child = Command::new("sh").args(["-c", "sleep 1000; :"]).spawn().unwrap();
+        let mut child = Command::new("sh").args(["-c", "exec sleep 1000"]).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let subject = |memory_bytes| Subject {
             members: Members::new(MembersKind::Tree, File::open("/proc/self").unwrap().into()),

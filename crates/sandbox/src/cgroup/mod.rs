@@ -99,6 +99,10 @@ pub(crate) struct Threshold<'a> {
 
 /// The group of one sandbox.
 pub(crate) trait Group: std::fmt::Debug {
+    /// A folder of the sandbox's own, where it has no namespaces.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
     /// A group that a process can be cloned into.
     fn clone_target(&self) -> Option<BorrowedFd<'_>>;
     /// Files into which a process writes `0` to become a member.

@@ -1,10 +1,11 @@
 //! No control groups: sandboxes whose limits are kept by rlimits and by watching them ([`crate::watch`]).
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Controls, Group, Limits, Place, Threshold};
 use crate::error::{Context, SandboxError};
@@ -72,14 +73,26 @@ impl Place for NoGroups {
         vec![&self.folder]
     }
 
-    fn clear(&self, _patience: Duration) -> Result<usize, SandboxError> {
-        let entries = fs::read_dir(&self.folder).at("read folder", &self.folder.to_string_lossy())?;
-        let mut seen = 0;
-        for entry in entries.flatten() {
-            remove_tree(&entry.path()).at("remove", &entry.path().to_string_lossy())?;
-            seen += 1;
+    fn clear(&self, patience: Duration) -> Result<usize, SandboxError> {
+        let deadline = Instant::now() + patience;
+        let mut seen = HashSet::new();
+        loop {
+            let entries = fs::read_dir(&self.folder).at("read folder", &self.folder.to_string_lossy())?;
+            let mut problem = None;
+            for entry in entries.flatten() {
+                let path = entry.path();
+                if let Err(error) = remove_tree(&path) {
+                    problem = Some(SandboxError::at("remove", &path.to_string_lossy(), &error));
+                }
+                seen.insert(path);
+            }
+            match problem {
+                None => return Ok(seen.len()),
+                Some(error) if Instant::now() >= deadline => return Err(error),
+                // Processes of a predecessor may still be ending, and writing.
+                Some(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
         }
-        Ok(seen)
     }
 
     fn weaknesses(&self) -> Vec<String> {
@@ -125,6 +138,10 @@ struct NoGroup {
 }
 
 impl Group for NoGroup {
+    fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     fn clone_target(&self) -> Option<BorrowedFd<'_>> {
         None
     }

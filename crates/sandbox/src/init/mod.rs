@@ -5,6 +5,8 @@
 //! but the sandbox's own user. What it mounts thus belongs to namespaces in which nobody inside has rights.
 
 mod merge;
+mod process_init;
+mod rewrite;
 mod root;
 
 use std::ffi::CString;
@@ -12,6 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use crate::cgroup::Threshold;
 use crate::error::{Context, SandboxError};
@@ -51,6 +54,10 @@ pub(crate) struct Input<'a> {
     pub(crate) makes_devices: bool,
     /// Whether a cgroup limits memory and processes.
     pub(crate) has_group: bool,
+    /// The signal on which the sandbox is to end, also sent when the spawner ends.
+    pub(crate) kill_signal: i32,
+    /// A folder of its own, if it is to be a plain process; else it has been cloned into new namespaces.
+    pub(crate) folder: Option<&'a Path>,
     /// Messages to the spawner.
     pub(crate) status: BorrowedFd<'a>,
     /// Becomes the program's stdout and stderr.
@@ -77,15 +84,16 @@ impl Drop for ExitOnUnwind {
 /// Runs init in a process that has just been cloned.
 pub(crate) fn run(input: &Input<'_>) -> ! {
     let _guard = ExitOnUnwind;
-    let error = match Kept::new(input) {
-        Ok(kept) => match set_up(input, &kept) {
+    let error = match (Kept::new(input), input.folder) {
+        (Ok(kept), Some(folder)) => process_init::run(input, kept, folder),
+        (Ok(kept), None) => match set_up(input, &kept) {
             Ok(ready) => reap(start(kept, ready)),
             Err(error) => {
                 tell(kept.status.as_fd(), &InitMessage::Failed(error), &[]);
                 process::exit_now(1)
             }
         },
-        Err(error) => error,
+        (Err(error), _) => error,
     };
     tell(input.status, &InitMessage::Failed(error), &[]);
     process::exit_now(1)
@@ -125,7 +133,7 @@ impl KeptThreshold {
 impl Kept {
     fn new(input: &Input<'_>) -> Result<Kept, SandboxError> {
         process::set_name(c"lambkin-init");
-        process::set_parent_death_signal(libc::SIGKILL).step("set parent death signal")?;
+        process::set_parent_death_signal(input.kill_signal).step("set parent death signal")?;
         process::new_session().step("start session")?;
         process::reset_signals().step("reset signals")?;
         // Else the process's files in /proc would belong to root of the host, which only that may write to.
@@ -166,12 +174,15 @@ impl Kept {
 
 /// What the set-up leaves for the start.
 struct Ready {
-    tmp: OwnedFd,
-    /// `/proc`, where there is no cgroup.
-    members: Option<OwnedFd>,
+    /// `/tmp`, if it is a file system of its own.
+    tmp: Option<OwnedFd>,
+    /// Where processes are listed, if there is no cgroup.
+    members: Option<(MembersKind, OwnedFd)>,
     null: OwnedFd,
     listeners: Vec<(u16, TcpListener)>,
     program: Program,
+    /// Whether the program has to be told to end with init.
+    tied: bool,
 }
 
 /// The arguments of `execve`.
@@ -211,13 +222,14 @@ fn set_up(input: &Input<'_>, kept: &Kept) -> Result<Ready, SandboxError> {
         None
     } else {
         let proc = File::open("/proc").at("open", "/proc")?;
-        Some(sys::duplicate_from(proc.as_fd(), PARKED_FDS).step("keep descriptor")?)
+        let proc = sys::duplicate_from(proc.as_fd(), PARKED_FDS).step("keep descriptor")?;
+        Some((MembersKind::Namespace, proc))
     };
     drop_privileges(input, kept, root.user_sysctl)?;
     std::env::set_current_dir(&spec.working_dir).at("change directory to", &spec.working_dir)?;
     process::set_umask(0o022);
     input.filters.install()?;
-    Ok(Ready { tmp: root.tmp, members, null, listeners, program })
+    Ok(Ready { tmp: Some(root.tmp), members, null, listeners, program, tied: false })
 }
 
 fn write_proc(path: &str, text: &str) -> Result<(), SandboxError> {
@@ -315,10 +327,14 @@ fn start(kept: Kept, ready: Ready) -> Started {
         Ok(pidfd) => pidfd,
         Err(error) => fail("open pidfd", &error),
     };
-    let mut parts = vec![Part::Program, Part::Tmp];
-    let mut fds = vec![pidfd.as_fd(), ready.tmp.as_fd()];
-    if let Some(members) = &ready.members {
-        parts.push(Part::Members(MembersKind::Namespace));
+    let mut parts = vec![Part::Program];
+    let mut fds = vec![pidfd.as_fd()];
+    if let Some(tmp) = &ready.tmp {
+        parts.push(Part::Tmp);
+        fds.push(tmp.as_fd());
+    }
+    if let Some((kind, members)) = &ready.members {
+        parts.push(Part::Members(*kind));
         fds.push(members.as_fd());
     }
     for (port, listener) in &ready.listeners {
@@ -340,6 +356,11 @@ fn start(kept: Kept, ready: Ready) -> Started {
 fn execute(kept: &Kept, ready: &Ready) -> io::Error {
     let prepare = || -> io::Result<()> {
         process::new_session()?;
+        if ready.tied {
+            process::set_parent_death_signal(libc::SIGKILL)?;
+            // Init has blocked some to wait for them.
+            process::reset_signals()?;
+        }
         process::place(ready.null.as_fd(), 0)?;
         process::place(kept.output.as_fd(), 1)?;
         process::place(kept.output.as_fd(), 2)?;
@@ -357,19 +378,24 @@ fn execute(kept: &Kept, ready: &Ready) -> io::Error {
     }
 }
 
+impl Started {
+    /// Waits until the program has been executed; the errno if that failed.
+    fn exec_error(&self) -> Option<i32> {
+        let mut errno = [0; 4];
+        let failed =
+            self.exec_error.try_clone().is_ok_and(|fd| File::from(fd).read_exact(&mut errno).is_ok());
+        failed.then_some(i32::from_ne_bytes(errno))
+    }
+}
+
 /// Waits for the program, collecting whatever else ends, and reports how it ended. With our end the
 /// kernel kills all that is left in the pid namespace.
 fn reap(started: Started) -> ! {
-    let mut errno = [0; 4];
-    let exec_failed = File::from(started.exec_error).read_exact(&mut errno).is_ok();
+    let exec_error = started.exec_error();
     loop {
         match process::wait_for(None) {
             Ok((pid, status)) if pid == started.pid => {
-                let message = if exec_failed {
-                    InitMessage::ExecFailed(i32::from_ne_bytes(errno))
-                } else {
-                    InitMessage::Exited(status)
-                };
+                let message = exec_error.map_or(InitMessage::Exited(status), InitMessage::ExecFailed);
                 tell(started.status.as_fd(), &message, &[]);
                 process::exit_now(0)
             }

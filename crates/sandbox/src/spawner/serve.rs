@@ -1,6 +1,6 @@
 //! The spawner process: a single-threaded loop.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,6 +15,7 @@ use crate::error::{Context, SandboxError};
 use crate::identity::Identity;
 use crate::init;
 use crate::isolation::Isolation;
+use crate::members;
 use crate::memory;
 use crate::protocol::{self, InitMessage, MAX_MESSAGE, Part, Reply, Request};
 use crate::seccomp::Filters;
@@ -34,6 +35,9 @@ const CLEAR_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long all sandboxes may take to end when the spawner closes.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often processes without an init are looked for: those that are killed leave their children.
+const STRAY_ROUNDS: usize = 2000;
 
 /// What a descriptor in the poller belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,6 +242,13 @@ impl Server {
     }
 
     fn finish(&mut self, answer: bool) -> io::Result<()> {
+        for live in self.live.values().filter(|live| live.removal.is_none()) {
+            let _ = process::pidfd_signal(live.init.as_fd(), libc::SIGKILL);
+        }
+        if !self.live.is_empty() && !self.isolation.has_namespaces() {
+            self.live.clear();
+            self.end_strays(0);
+        }
         // What could not be removed is left to the next spawner of this instance.
         let _ = self.place.clear(CLEAR_PATIENCE);
         for path in self.place.folders() {
@@ -321,6 +332,8 @@ impl Server {
             clears_groups: self.identity.clears_groups,
             makes_devices: self.isolation == Isolation::Root,
             has_group: self.place.limits(),
+            kill_signal: kill_signal(self.isolation),
+            folder: group.folder(),
             status: theirs.as_fd(),
             output: fd(0)?,
             channels: if spec.channel { Some((fd(1)?, fd(2)?)) } else { None },
@@ -328,7 +341,8 @@ impl Server {
             threshold: group.threshold(),
             filters: &self.filters,
         };
-        let cloned = process::clone_process(init::CLONE_NAMESPACES, group.clone_target());
+        let namespaces = if self.isolation.has_namespaces() { init::CLONE_NAMESPACES } else { 0 };
+        let cloned = process::clone_process(namespaces, group.clone_target());
         let (pid, init) = match cloned.step("clone init")? {
             Clone::Child => init::run(&input),
             Clone::Parent { pid, pidfd } => (pid, pidfd),
@@ -424,6 +438,7 @@ impl Server {
             return;
         }
         let raw = process::wait_for(Some(live.pid)).map_or(libc::SIGKILL, |(_, raw)| raw);
+        let pid = live.pid;
         self.poller.remove(live.init.as_fd());
         if let Some((memory, _)) = live.group.memory_events() {
             self.poller.remove(memory);
@@ -443,6 +458,32 @@ impl Server {
         if let Some(live) = self.live.get_mut(&key) {
             // Holding it would hold all that is in it.
             live.tmp = None;
+        }
+        self.end_strays(pid);
+    }
+
+    /// Ends processes whose init, `ended`, was killed before it could end them: they are our children now.
+    fn end_strays(&self, ended: i32) {
+        if self.isolation.has_namespaces() {
+            return;
+        }
+        let inits = self.live.values().filter(|live| live.removal.is_none()).map(|live| live.pid);
+        let inits: HashSet<i32> = inits.filter(|pid| *pid != ended).collect();
+        for _ in 0..STRAY_ROUNDS {
+            let children = members::own_children().unwrap_or_default();
+            let strays: Vec<i32> = children.into_iter().filter(|pid| !inits.contains(pid)).collect();
+            if strays.is_empty() {
+                return;
+            }
+            for signal in [libc::SIGSTOP, libc::SIGKILL] {
+                for pid in &strays {
+                    // They are not collected before, so that the number is theirs.
+                    let _ = process::signal_pid(*pid, signal);
+                }
+            }
+            for pid in strays {
+                let _ = process::wait_for(Some(pid));
+            }
         }
     }
 

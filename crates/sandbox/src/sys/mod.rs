@@ -123,6 +123,15 @@ pub(crate) fn may_write(path: &std::path::Path) -> io::Result<()> {
     check(unsafe { libc::access(path.as_ptr(), libc::W_OK) }).map(drop)
 }
 
+/// Random bytes of the kernel.
+#[expect(unsafe_code, reason = "getrandom")]
+pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: the buffer's size is passed along; so few bytes come all at once.
+    let length = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
+    if usize::try_from(length) == Ok(N) { Ok(bytes) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Takes an exclusive lock on a file, without waiting; `EWOULDBLOCK` when another process has it.
 #[expect(unsafe_code, reason = "flock")]
 pub(crate) fn try_lock(file: &File) -> io::Result<()> {

@@ -88,6 +88,17 @@ pub(crate) fn drain(fd: BorrowedFd<'_>) {
     while unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) } > 0 {}
 }
 
+/// The next signal of a signal descriptor (nonblocking).
+pub(crate) fn next_signal(fd: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = std::mem::MaybeUninit::<libc::signalfd_siginfo>::uninit();
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the buffer's size is passed along; it is only read when it has been filled.
+    unsafe {
+        let length = libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size);
+        (usize::try_from(length) == Ok(size)).then(|| info.assume_init().ssi_signo as i32)
+    }
+}
+
 /// Blocks signals and returns a nonblocking descriptor that becomes readable instead.
 pub(crate) fn signal_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
     // SAFETY: the set is initialised before use and outlives the calls.

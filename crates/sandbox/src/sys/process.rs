@@ -83,6 +83,15 @@ pub(crate) fn wait_for(pid: Option<i32>) -> io::Result<(i32, c_int)> {
     }
 }
 
+/// Collects a child that has ended, without waiting: its process id and raw status; `None` if none has.
+/// `ECHILD` if there are no children at all.
+pub(crate) fn collect_one() -> io::Result<Option<(i32, c_int)>> {
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    let pid = check(unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::WNOHANG) })?;
+    Ok((pid != 0).then_some((pid, status)))
+}
+
 /// A descriptor of a process.
 pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: plain integers.
@@ -173,6 +182,11 @@ fn prctl(option: c_int, argument: c_ulong) -> io::Result<c_int> {
 /// Whether other processes of the same user may look into this one (and core dumps are made).
 pub(crate) fn set_dumpable(dumpable: bool) -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, c_ulong::from(dumpable)).map(drop)
+}
+
+/// Makes this process the parent of all its descendants whose own parent ends.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map(drop)
 }
 
 /// The signal this process gets when its parent ends. Cleared by changes of credentials.

@@ -14,5 +14,6 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod loss;
+mod plain;
 mod rootless;
 mod support;
