@@ -165,10 +165,7 @@ mod tests {
         let tags = merge(Vec::new(), &[tag("Team", "a")]).unwrap();
         let tags = merge(tags, &[tag("team", "b"), tag("x", "")]).unwrap();
         assert_eq!(tags, [("team".to_owned(), "b".to_owned()), ("x".to_owned(), String::new())]);
-        assert_eq!(
-            merge(Vec::new(), &[tag("a", "1"), tag("A", "2")]).unwrap_err().code,
-            "InvalidInputException"
-        );
+        assert_eq!(merge(Vec::new(), &[tag("a", "1"), tag("A", "2")]).unwrap_err().code, "InvalidInput");
         assert!(merge(Vec::new(), &[tag("aws:x", "1")]).is_err());
         let many: Vec<Tag> = (0..51).map(|n| tag(&format!("k{n}"), "")).collect();
         assert_eq!(merge(Vec::new(), &many).unwrap_err().code, "LimitExceeded");
