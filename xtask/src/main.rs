@@ -3,6 +3,7 @@
 
 mod codegen;
 mod deps;
+mod dist;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,12 @@ enum Chore {
     },
     /// Check that the workspace's crates depend on each other only as the design says.
     CheckDeps,
+    /// Make the packages for users in target/dist: a tar file, a Debian package, checksums.
+    Dist {
+        /// Pack this program instead of building one for release, e.g. to test packaging.
+        #[arg(long, value_name = "FILE")]
+        binary: Option<PathBuf>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -37,6 +44,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Chore::Codegen { botocore, check } => codegen::run(&root, botocore.as_deref(), check),
         Chore::CheckDeps => deps::run(&root),
+        Chore::Dist { binary } => dist::run(&root, binary.as_deref()),
     }
 }
 

@@ -60,6 +60,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Sandboxes run under other uids and read files that the server and the spawner make; what is private lies
+    // in folders that are so by their own mode.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // The spawner of sandboxes is this same binary; it must start before there is any thread.
     lambkin_sandbox::run_spawner_if_asked();
     let result = match Cli::parse().command {
