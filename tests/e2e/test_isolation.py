@@ -270,12 +270,12 @@ def test_processes_of_others_are_not_there(server, inside, create):
 
 
 def test_network(server, inside):
-    assert inside.result({"action": "interfaces"}) == ["lo"]
-    for address in (["127.0.0.1", server.port], ["127.0.0.1", 22], ["169.254.169.254", 80], ["10.0.0.1", 80], ["1.1.1.1", 53]):
+    # what a policy opens is seen in test_egress.py
+    assert inside.result({"action": "interfaces"}) in (["lo"], ["eth0", "lo"])
+    for address in (["127.0.0.1", server.port], ["127.0.0.1", 22], ["169.254.169.254", 80], ["10.0.0.1", 80]):
         assert inside.result({"action": "connect", "address": address})[0] in (
             "ENETUNREACH", "ECONNREFUSED", "EHOSTUNREACH", "EACCES", "EPERM",
         ), address  # fmt: skip
-    assert inside.result({"action": "resolve", "name": "example.com"})[0] == "gaierror"
 
 
 @pytest.mark.parametrize(

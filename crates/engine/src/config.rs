@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lambkin_core::credentials::RoleCredentials;
 
+use crate::egress::policy::Egress;
 use crate::endpoint::EndpointAcceptor;
 
 /// Settings of an [`crate::Engine`].
@@ -36,6 +37,10 @@ pub struct EngineConfig {
     pub endpoint: Option<Arc<dyn EndpointAcceptor>>,
     /// Gives environments the credentials of their function's role; without it they get none.
     pub credentials: Option<Arc<dyn RoleCredentials>>,
+    /// What functions may reach. The spawner must be made with its [`Egress::network`].
+    pub egress: Egress,
+    /// Names the host's resolvers, in the form of `resolv.conf`.
+    pub resolv_conf: PathBuf,
 }
 
 impl EngineConfig {
@@ -54,6 +59,8 @@ impl EngineConfig {
             environment_lifetime: Duration::from_secs(8 * 60 * 60),
             endpoint: None,
             credentials: None,
+            egress: Egress::default(),
+            resolv_conf: crate::egress::host_resolvers().to_owned(),
         }
     }
 

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::cell::Cell;
 use crate::config::EngineConfig;
 use crate::detached::Detached;
+use crate::egress::Upstream;
 use crate::environment::Environment;
 use crate::freezer::Freezer;
 use crate::host::Host;
@@ -72,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) runtimes: Runtimes,
     pub(crate) layout: Layout,
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) cpus: u32,
     pub(crate) registry: Registry,
     pub(crate) host: Arc<Host<Pool>>,
@@ -119,6 +121,7 @@ impl Engine {
         let inner = Arc::new(Inner {
             host: Arc::new(Host::new(config.memory_bytes(), config.max_environments)),
             freezer: Arc::new(Freezer::new(config.freeze_after)),
+            upstream: Arc::new(Upstream::new(&config.resolv_conf)),
             config,
             spawner,
             logs,

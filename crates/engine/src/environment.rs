@@ -17,6 +17,7 @@ use lambkin_runtime::{
 use lambkin_sandbox::{ExitStatus, Isolation, Sandbox};
 
 use crate::cell::Cell;
+use crate::egress::{Network, Services};
 use crate::endpoint::{Endpoint, Origin};
 use crate::engine::Inner;
 use crate::failure::Failure;
@@ -66,6 +67,8 @@ pub(crate) struct Live {
     pub(crate) exit: Exit,
     /// Serves the server's APIs inside.
     _endpoint: Option<Endpoint>,
+    /// What the server does for its network.
+    _services: Services,
     /// Spawner processes that had been lost when it was made.
     losses: u64,
 }
@@ -206,6 +209,8 @@ impl Environment {
             // Without a root of its own the function's layers are elsewhere; the value is rewritten.
             wanted.environment.push(("LAMBKIN_OPT".to_owned(), "/opt".to_owned()));
         }
+        let network = Network::new(&plan.policy, &inner.spawner).await;
+        network.apply(&mut wanted);
         let made = inner.spawner.create(wanted).await;
         let mut sandbox = made.map_err(|error| lost(format!("cannot make a sandbox: {error}")))?;
         let losses = inner.spawner.restarts();
@@ -213,12 +218,14 @@ impl Environment {
             .serve_apis(inner, spec, &mut sandbox)
             .map_err(|error| lost(format!("cannot serve a sandbox: {error}")))?;
         let ways = Ways::take(&mut sandbox);
+        let services = network.serve(&mut sandbox, &inner.upstream);
         let sandbox = Arc::new(sandbox);
         if !self.cell.attach(&sandbox) {
             return Err(InitFailure::Sandbox("shutting down".to_owned()));
         }
         let begun = Instant::now();
-        let live = Live::new(&sandbox, ways, endpoint, losses)
+        let live = services
+            .and_then(|services| Live::new(&sandbox, ways, endpoint, services, losses))
             .map_err(|error| lost(format!("cannot reach a sandbox: {error}")))?;
         let Live { session, output, exit, .. } = self.live.insert(live);
         let end = session.process_end();
@@ -356,7 +363,13 @@ impl Ways {
 }
 
 impl Live {
-    fn new(sandbox: &Arc<Sandbox>, ways: Ways, endpoint: Option<Endpoint>, losses: u64) -> io::Result<Self> {
+    fn new(
+        sandbox: &Arc<Sandbox>,
+        ways: Ways,
+        endpoint: Option<Endpoint>,
+        services: Services,
+        losses: u64,
+    ) -> io::Result<Self> {
         let session = match (ways.channel, ways.listener) {
             (Some(channel), _) => Session::channel(channel)?,
             (None, Some(listener)) => Session::http(listener)?,
@@ -365,7 +378,7 @@ impl Live {
         let output = Output::new(ways.output, ways.telemetry)?;
         let waited_for = Arc::clone(sandbox);
         let exit = Exit::Awaited(Box::pin(async move { waited_for.wait().await }));
-        Ok(Self { session, output, exit, _endpoint: endpoint, losses })
+        Ok(Self { session, output, exit, _endpoint: endpoint, _services: services, losses })
     }
 
     /// Whether the sandbox has ended because its spawner has.

@@ -11,11 +11,13 @@
 //! | `environment`, `output`, `invoke`, `failure` | one environment: INIT, events, logs, how it fails |
 //! | `endpoint` | the server's own APIs inside sandboxes |
 //! | `registry`, `pool`, `schedule`, `host` | which environment an invocation gets, and room on the host |
+//! | `egress` | what functions may reach, their resolver, pipes to the host's loopback |
 //! | `cell`, `freezer` | freezing of idle environments |
 
 mod cell;
 mod config;
 mod detached;
+mod egress;
 mod endpoint;
 mod engine;
 mod environment;
@@ -37,6 +39,7 @@ mod trace;
 mod variables;
 
 pub use config::EngineConfig;
+pub use egress::policy::{Egress, EgressError, EgressRule, EgressRules};
 pub use endpoint::{EndpointAcceptor, Origin};
 pub use engine::{Engine, EngineError};
 pub use runtimes::survey;

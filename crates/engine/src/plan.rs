@@ -5,8 +5,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use lambkin_core::function::FunctionSpec;
-use lambkin_sandbox::{BindMount, SandboxSpec};
+use lambkin_sandbox::{BindMount, NetworkSpec, SandboxSpec};
 
+use crate::egress::policy::Policy;
 use crate::layout::{Layout, bind};
 use crate::runtimes::{Interpreter, Runtime, RuntimeKind, Shown, node_arguments};
 use crate::variables::{Own, RUNTIME_API_PORT, variables};
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) program: String,
     /// Set by AWS_LAMBDA_EXEC_WRAPPER.
     pub(crate) wrapped: bool,
+    /// What its network is to be.
+    pub(crate) policy: Policy,
     /// CPU time per 20 ms after INIT, in microseconds; `None` for all of the host's CPUs.
     pub(crate) cpu_quota_us: Option<u32>,
 }
@@ -110,14 +113,27 @@ impl Plan {
                 .into_iter()
                 .chain(endpoint)
                 .collect(),
+            network: NetworkSpec::default(),
             channel: transport == Transport::Channel,
         });
         let program = template.as_ref().ok().and_then(|template| template.command.first()).cloned();
         let cpu_quota_us = cpu_quota_us(spec.memory_mb, cpus);
-        Self { runtime, template, program: program.unwrap_or_default(), wrapped, cpu_quota_us }
+        Self {
+            runtime,
+            template,
+            program: program.unwrap_or_default(),
+            wrapped,
+            policy: Policy::None,
+            cpu_quota_us,
+        }
     }
 
-    /// The sandbox of one environment, or why there is nothing to run.
+    /// With the network of a policy.
+    pub(crate) fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The sandbox of one environment, still without network, or why there is nothing to run.
     pub(crate) fn sandbox(&self, id: String, own: &Own<'_>) -> Result<SandboxSpec, String> {
         let mut spec = self.template.clone()?;
         spec.id = id;

@@ -219,7 +219,8 @@ impl Inner {
         let made = tokio::task::spawn_blocking(move || {
             let runtime = inner.runtimes.resolve(&spec.runtime).map_err(InvokeError::InvalidRuntime)?;
             let endpoint = inner.config.endpoint.as_ref().map(|acceptor| acceptor.port());
-            Ok(Arc::new(Plan::new(&spec, runtime, &inner.layout, inner.cpus, endpoint)))
+            let policy = inner.config.egress.of(&spec.scope.account, &spec.name);
+            Ok(Arc::new(Plan::new(&spec, runtime, &inner.layout, inner.cpus, endpoint).with_policy(policy)))
         });
         let plan = made.await.map_err(|_| InvokeError::ShuttingDown)??;
         pool.set_plan(&plan);

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::egress::{EgressDefault, EgressSettings, EgressTable};
 use crate::endpoint::RUNTIME_API_PORT;
 use crate::keys::is_account_id;
 
@@ -75,6 +76,16 @@ pub(crate) struct Layer {
     #[arg(long, env = "LAMBKIN_TLS_KEY", value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
 
+    /// What functions without a rule under [egress.functions] may reach [default: internet where this host
+    /// can do it, else none]
+    #[arg(long = "egress", env = "LAMBKIN_EGRESS", value_name = "POLICY")]
+    #[serde(skip)]
+    pub(crate) egress_default: Option<EgressDefault>,
+
+    /// `[egress]` of the file.
+    #[arg(skip)]
+    pub(crate) egress: Option<EgressTable>,
+
     /// Listen beyond loopback without TLS, or with --dev: anyone on the network can read along, or call
     #[arg(long, env = "LAMBKIN_INSECURE_LISTEN", num_args = 0..=1, default_missing_value = "true",
           value_name = "BOOL")]
@@ -121,6 +132,7 @@ pub(crate) struct Settings {
     pub(crate) stop: Duration,
     pub(crate) isolation: IsolationMode,
     pub(crate) tls: Option<TlsFiles>,
+    pub(crate) egress: EgressSettings,
 }
 
 /// PEM files of the listener.
@@ -154,6 +166,8 @@ impl Layer {
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
             isolation: self.isolation.or(below.isolation),
+            egress_default: self.egress_default.or(below.egress_default),
+            egress: self.egress.or(below.egress),
             insecure_listen: self.insecure_listen.or(below.insecure_listen),
         }
     }
@@ -225,6 +239,7 @@ impl Settings {
             stop: Duration::from_secs(layer.stop_seconds.unwrap_or(30)),
             tls,
             isolation: layer.isolation.unwrap_or(IsolationMode::Auto),
+            egress: EgressSettings::resolve(layer.egress, layer.egress_default)?,
         })
     }
 }

@@ -37,7 +37,6 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     for actions in SESSION_ACTIONS.chunks(6) {
         writeln!(out, "           {}", actions.join(" "))?;
     }
-    writeln!(out, "  egress: functions have no network beyond their own loopback")?;
     let ready = checks.iter().all(|check| check.ok || !check.required);
     writeln!(out, "\n{}", if ready { "Functions can run here." } else { "Functions cannot run here yet." })?;
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })

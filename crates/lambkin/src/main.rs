@@ -5,6 +5,7 @@ mod backup;
 mod config;
 mod credentials;
 mod doctor;
+mod egress;
 mod endpoint;
 mod identity;
 mod internal;

@@ -28,6 +28,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::{self, Admin, AdminSocket};
 use crate::config::{IsolationMode, LogFormat, Settings};
 use crate::credentials::RootKey;
+use crate::egress;
 use crate::endpoint::FunctionEndpoint;
 use crate::identity::WithSessions;
 use crate::internal::{Internal, InternalForFunctions};
@@ -74,11 +75,19 @@ async fn serve(
         TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
     let address = listener.local_addr()?;
 
-    let spawner = Spawner::start(spawner_config(&settings.data_dir, isolation)?)?;
+    let policies = settings.egress.policies()?;
+    let mut config = spawner_config(&settings.data_dir, isolation)?;
+    config.network = Some(policies.network());
+    let spawner = Spawner::start(config)?;
     for weakness in spawner.weaknesses() {
         tracing::warn!(%isolation, "{weakness}");
     }
+    egress::settle(&settings.egress, &policies, &spawner).await?;
     let mut config = EngineConfig::new(&settings.data_dir);
+    config.egress = policies;
+    if let Some(path) = &settings.egress.resolv_conf {
+        config.resolv_conf.clone_from(path);
+    }
     config.idle_timeout = settings.idle;
     let sessions = Arc::new(Sessions::open(&settings.data_dir, Arc::clone(&clock)).context("session key")?);
     let endpoint = Arc::new(FunctionEndpoint::new(address.port(), open_files()));

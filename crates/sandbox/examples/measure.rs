@@ -23,6 +23,7 @@ fn spec(id: String, script: &str) -> SandboxSpec {
         pids_max: 64,
         open_files_max: 1024,
         cpu_quota_us: None,
+        network: lambkin_sandbox::NetworkSpec::default(),
         listen_ports: vec![9001],
         channel: true,
     }

@@ -28,6 +28,12 @@ pub enum SandboxError {
     /// All user ids of [`crate::SpawnerConfig`] belong to live sandboxes.
     #[error("all {0} user ids are in use by live sandboxes")]
     NoFreeUid(u32),
+    /// All addresses of the pool belong to sandboxes that are alive or just ending.
+    #[error("all of the pool's {0} addresses are in use by sandboxes")]
+    NoFreeAddress(u64),
+    /// Sandboxes can have no [`crate::Uplink`] on this host.
+    #[error("sandboxes have no way to the network here: {0}")]
+    NoNetwork(String),
     /// The spawner process ended before it answered. The next `create` starts a new one.
     #[error("the spawner process was lost")]
     SpawnerLost,

@@ -9,6 +9,7 @@ use crate::error::SandboxError;
 use crate::identity;
 use crate::isolation::Isolation;
 use crate::members::children_are_listed;
+use crate::net::probe;
 use crate::sys::mount::{self, FileSystem};
 use crate::sys::process;
 
@@ -80,6 +81,8 @@ pub fn probe() -> Vec<Check> {
     };
     checks.push(check("plain processes", false, found, "use a kernel that lists children"));
     checks.extend([freezing(&mounts), fast_changes(&mounts), overlay(), open_files()]);
+    let network = probe::look().into_iter();
+    checks.extend(network.map(|finding| check(finding.name, false, finding.found, &finding.advice)));
     checks
 }
 

@@ -19,7 +19,7 @@
 //!
 //! # Known limits
 //! Sandboxes share the host's kernel. `/proc/self/mountinfo` inside shows the host paths of bind mounts,
-//! `/proc/{version,meminfo,stat,cpuinfo,uptime,loadavg}` show the host's. There is no network but loopback.
+//! `/proc/{version,meminfo,stat,cpuinfo,uptime,loadavg}` show the host's.
 
 mod cgroup;
 mod error;
@@ -29,6 +29,7 @@ mod init;
 mod isolation;
 mod members;
 mod memory;
+mod net;
 mod protocol;
 mod sandbox;
 mod seccomp;
@@ -39,6 +40,10 @@ mod watch;
 
 pub use error::SandboxError;
 pub use isolation::Isolation;
+pub use net::{
+    Admission, Destination, Ipv4Net, LoopbackSocket, NONPUBLIC, NetError, NetworkConfig, NetworkSpec, Uplink,
+    is_public,
+};
 pub use sandbox::Sandbox;
 pub use spawner::{SPAWNER_ARG, Spawner, SpawnerConfig, Stats, run_spawner_if_asked};
 pub use spec::{BindMount, ExitStatus, SandboxSpec, Usage};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::ControlKind;
 use crate::error::SandboxError;
 use crate::members::MembersKind;
+use crate::net::LoopbackSocket;
 use crate::spawner::SpawnerConfig;
 use crate::spec::{ExitStatus, SandboxSpec, Usage};
 use crate::sys::socket;
@@ -51,7 +52,11 @@ pub(crate) enum Reply {
         key: u64,
         /// What the descriptors are.
         parts: Vec<Part>,
+        /// Of a sandbox with an uplink: the nf_tables table and the number of its interface on the host.
+        link: Option<(String, u32)>,
     },
+    /// Follows `Ready` if the configuration asks for a network: what is used, or why there can be none.
+    Network(Result<String, SandboxError>),
     /// The sandbox could not be made.
     Failed {
         /// Number of the sandbox.
@@ -94,6 +99,8 @@ pub(crate) enum Part {
     Members(MembersKind),
     /// The listener on this port.
     Listener(u16),
+    /// A socket on loopback.
+    Socket(LoopbackSocket),
 }
 
 /// Init (pid 1 of a sandbox) to spawner.
@@ -105,6 +112,8 @@ pub(crate) enum InitMessage {
     Started {
         /// What the descriptors are.
         parts: Vec<Part>,
+        /// Number of its interface on the host, if it has an uplink.
+        link: Option<u32>,
     },
     /// A step failed; init exits.
     Failed(SandboxError),

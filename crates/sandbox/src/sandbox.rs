@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cgroup::Controls;
 use crate::error::{Context, SandboxError};
 use crate::memory;
+use crate::net::{Admission, LoopbackSocket};
 use crate::spawner::Link;
 use crate::spec::{ExitStatus, SandboxSpec, Usage};
 use crate::sys::socket::{self, Pair};
@@ -67,6 +68,9 @@ pub(crate) struct Ways {
     pub(crate) kill_signal: i32,
     /// Listeners and the ports that the spec has for them.
     pub(crate) listeners: Vec<(u16, TcpListener)>,
+    /// Those of the spec's network.
+    pub(crate) sockets: Vec<(LoopbackSocket, OwnedFd)>,
+    pub(crate) admission: Option<Admission>,
 }
 
 /// A running sandbox. Dropping it kills it; the spawner then removes what is left.
@@ -125,6 +129,17 @@ impl Sandbox {
     pub fn take_listener(&mut self, port: u16) -> Option<TcpListener> {
         let position = self.ways.listeners.iter().position(|(of, _)| *of == port)?;
         Some(self.ways.listeners.swap_remove(position).1)
+    }
+
+    /// The nonblocking sockets that the spec's network asked for. Nothing at the second call. The sandbox's
+    /// network is not gone before they are closed.
+    pub fn take_sockets(&mut self) -> Vec<(LoopbackSocket, OwnedFd)> {
+        std::mem::take(&mut self.ways.sockets)
+    }
+
+    /// Opens further destinations, if the sandbox has an uplink. `None` at the second call.
+    pub fn take_admission(&mut self) -> Option<Admission> {
+        self.ways.admission.take()
     }
 
     /// Stops all its processes. Returns at once; the last of them stops some microseconds later.

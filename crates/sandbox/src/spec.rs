@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::net::NetworkSpec;
+
 /// A sandbox to be made.
 ///
 /// With [`crate::Isolation::Process`] nothing is bound anywhere: paths in `command`, `environment` and
@@ -42,6 +44,8 @@ pub struct SandboxSpec {
     pub cpu_quota_us: Option<u32>,
     /// TCP ports on 127.0.0.1 of the sandbox whose listeners are handed to the caller.
     pub listen_ports: Vec<u16>,
+    /// Beyond its loopback interface.
+    pub network: NetworkSpec,
     /// Whether the program gets fd 3, one end of a Unix stream socket pair whose other end the caller gets
     /// ([`crate::Sandbox::take_channel`]), and fd 4, one end of a `SOCK_SEQPACKET` pair
     /// ([`crate::Sandbox::take_telemetry`]).

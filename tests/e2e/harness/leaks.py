@@ -62,6 +62,30 @@ def cgroups(data_dir):
     return found
 
 
+def network(data_dir):
+    """Links, set elements, tables and routes of the server on `data_dir`: `(of sandboxes, of the server)`."""
+    # the names are those of crates/sandbox/src/net
+    instance = hashlib.sha256(os.path.realpath(data_dir).encode()).hexdigest()[:12]
+    number = 0x811C9DC5
+    for byte in instance.encode():
+        number = (number ^ byte) * 0x01000193 % 2**32
+    links = [name for name in os.listdir("/sys/class/net") if name.startswith("lbk%08x" % number)]
+    table = "lambkin_" + instance
+    sets = _output("nft", "list", "table", "inet", table)
+    elements = []
+    for name, body in re.findall(r"set (\w+) \{(.*?)\n\t\}", sets, re.S):
+        if re.match("internet|learned|list_", name):
+            elements += re.findall(r"elements = \{(.*?)\}", body, re.S)
+    routes = [line for line in _output("ip", "-4", "route").splitlines() if "metric %d" % number in line]
+    return links + elements, [table] * bool(sets) + routes
+
+
+def _output(*command):
+    if not shutil.which(command[0]):
+        return ""
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
 def mounts(pid="self"):
     """Mount points and sources seen by a process."""
     try:
@@ -123,6 +147,9 @@ class Baseline:
             more = cgroups(self.server.data_dir) - self.cgroups
             if more:
                 return "cgroups left: %s" % sorted(more)
+            more, _ = network(self.server.data_dir)
+            if more:
+                return "network of sandboxes left: %s" % more
             for pid in self.family:
                 # the spawner arranges its own namespace at the first sandbox
                 seen = mounts(pid)
@@ -161,6 +188,9 @@ class Baseline:
             more = cgroups(self.server.data_dir)
             if more:
                 return "cgroups left: %s" % sorted(more)
+            more = sum(network(self.server.data_dir), [])
+            if more:
+                return "network left: %s" % more
             data = str(self.server.data_dir)
             left = [line for line in mounts() if data in line]
             if left:

@@ -12,13 +12,14 @@ mod root;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use crate::cgroup::Threshold;
 use crate::error::{Context, SandboxError};
 use crate::members::MembersKind;
+use crate::net::{self, Attachment, LoopbackSocket};
 use crate::protocol::{self, InitMessage, Part};
 use crate::seccomp::Filters;
 use crate::spec::SandboxSpec;
@@ -68,6 +69,8 @@ pub(crate) struct Input<'a> {
     pub(crate) cgroup_entries: &'a [File],
     /// To be registered once the program runs.
     pub(crate) threshold: Option<Threshold<'a>>,
+    /// The link to the outside and the host's network namespace.
+    pub(crate) attachment: Option<(&'a Attachment, &'a File)>,
     /// Compiled seccomp filters.
     pub(crate) filters: &'a Filters,
 }
@@ -85,8 +88,8 @@ impl Drop for ExitOnUnwind {
 pub(crate) fn run(input: &Input<'_>) -> ! {
     let _guard = ExitOnUnwind;
     let error = match (Kept::new(input), input.folder) {
-        (Ok(kept), Some(folder)) => process_init::run(input, kept, folder),
-        (Ok(kept), None) => match set_up(input, &kept) {
+        (Ok((kept, _)), Some(folder)) => process_init::run(input, kept, folder),
+        (Ok((kept, host_network)), None) => match set_up(input, &kept, host_network) {
             Ok(ready) => reap(start(kept, ready)),
             Err(error) => {
                 tell(kept.status.as_fd(), &InitMessage::Failed(error), &[]);
@@ -131,7 +134,9 @@ impl KeptThreshold {
 }
 
 impl Kept {
-    fn new(input: &Input<'_>) -> Result<Kept, SandboxError> {
+    /// Keeps what it must, closes all else. Beside it the host's network namespace, to be let go before the
+    /// program starts.
+    fn new(input: &Input<'_>) -> Result<(Kept, Option<File>), SandboxError> {
         process::set_name(c"lambkin-init");
         process::set_parent_death_signal(input.kill_signal).step("set parent death signal")?;
         process::new_session().step("start session")?;
@@ -167,8 +172,13 @@ impl Kept {
             let KeptThreshold { registry, events, usage, .. } = threshold;
             numbers.extend([registry.as_raw_fd(), events.as_raw_fd(), usage.as_raw_fd()]);
         }
+        let host_network = match input.attachment {
+            Some((_, namespace)) => Some(File::from(park(namespace.as_fd())?)),
+            None => None,
+        };
+        numbers.extend(host_network.as_ref().map(AsRawFd::as_raw_fd));
         process::close_all_but(&numbers).step("close descriptors")?;
-        Ok(kept)
+        Ok((kept, host_network))
     }
 }
 
@@ -180,6 +190,9 @@ struct Ready {
     members: Option<(MembersKind, OwnedFd)>,
     null: OwnedFd,
     listeners: Vec<(u16, TcpListener)>,
+    sockets: Vec<(LoopbackSocket, OwnedFd)>,
+    /// Number of its interface on the host.
+    link: Option<u32>,
     program: Program,
     /// Whether the program has to be told to end with init.
     tied: bool,
@@ -204,13 +217,19 @@ impl Program {
     }
 }
 
-fn set_up(input: &Input<'_>, kept: &Kept) -> Result<Ready, SandboxError> {
+fn set_up(input: &Input<'_>, kept: &Kept, host_network: Option<File>) -> Result<Ready, SandboxError> {
     let spec = input.spec;
     let program = Program::new(spec)?;
     // The cgroups we are in now become the roots that are seen inside.
     process::unshare(libc::CLONE_NEWCGROUP).step("new cgroup namespace")?;
     process::set_host_name(HOST_NAME).step("set host name")?;
     let listeners = listen(&spec.listen_ports)?;
+    let sockets = loopback_sockets(&spec.network.sockets)?;
+    let link = match input.attachment.zip(host_network.as_ref()) {
+        Some(((attachment, _), host_network)) => Some(net::attach(attachment, host_network)?),
+        None => None,
+    };
+    drop(host_network);
     let root = root::build(input)?;
     let null = File::options().read(true).write(true).open("/dev/null").at("open", "/dev/null")?;
     let null = sys::duplicate_from(null.as_fd(), PARKED_FDS).step("keep descriptor")?;
@@ -229,7 +248,7 @@ fn set_up(input: &Input<'_>, kept: &Kept) -> Result<Ready, SandboxError> {
     std::env::set_current_dir(&spec.working_dir).at("change directory to", &spec.working_dir)?;
     process::set_umask(0o022);
     input.filters.install()?;
-    Ok(Ready { tmp: Some(root.tmp), members, null, listeners, program, tied: false })
+    Ok(Ready { tmp: Some(root.tmp), members, null, listeners, sockets, link, program, tied: false })
 }
 
 fn write_proc(path: &str, text: &str) -> Result<(), SandboxError> {
@@ -245,6 +264,21 @@ fn listen(ports: &[u16]) -> Result<Vec<(u16, TcpListener)>, SandboxError> {
             .at("listen on port", &port.to_string())
     };
     ports.iter().map(listener).collect()
+}
+
+fn loopback_sockets(wanted: &[LoopbackSocket]) -> Result<Vec<(LoopbackSocket, OwnedFd)>, SandboxError> {
+    let socket = |socket: &LoopbackSocket| {
+        let made = match socket {
+            LoopbackSocket::Tcp(address) => TcpListener::bind(address)
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener.into()))
+                .at("listen on", &address.to_string()),
+            LoopbackSocket::Udp(address) => UdpSocket::bind(address)
+                .and_then(|socket| socket.set_nonblocking(true).map(|()| socket.into()))
+                .at("bind to", &address.to_string()),
+        };
+        made.map(|made| (*socket, made))
+    };
+    wanted.iter().map(socket).collect()
 }
 
 fn set_limits(spec: &SandboxSpec) -> Result<(), SandboxError> {
@@ -341,7 +375,11 @@ fn start(kept: Kept, ready: Ready) -> Started {
         parts.push(Part::Listener(*port));
         fds.push(listener.as_fd());
     }
-    tell(kept.status.as_fd(), &InitMessage::Started { parts }, &fds);
+    for (socket, fd) in &ready.sockets {
+        parts.push(Part::Socket(*socket));
+        fds.push(fd.as_fd());
+    }
+    tell(kept.status.as_fd(), &InitMessage::Started { parts, link: ready.link }, &fds);
     let Kept { status, output, channels, threshold } = kept;
     // Our copies: the program's own close is the end of its output.
     drop((ready, output, channels));

@@ -90,6 +90,8 @@ fn set_up(spec: &SandboxSpec, folder: &Path, members: OwnedFd) -> Result<Ready, 
         members: Some((MembersKind::Tree, members)),
         null,
         listeners,
+        sockets: Vec::new(),
+        link: None,
         program: Program::new(&spec)?,
         tied: true,
     })

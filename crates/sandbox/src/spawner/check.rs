@@ -1,10 +1,14 @@
 //! Whether a spec keeps the rules.
 
 use crate::error::SandboxError;
+use crate::net::LoopbackSocket;
 use crate::spec::SandboxSpec;
 
 /// Most listeners of one sandbox: their descriptors travel in one message.
 const MAX_PORTS: usize = 16;
+
+/// Most sockets of its network, for the same reason.
+const MAX_SOCKETS: usize = 24;
 
 /// Most layers of one overlay: their names must fit a mount option of 255 bytes.
 const MAX_LAYERS: usize = 10;
@@ -35,6 +39,15 @@ pub(super) fn check(spec: &SandboxSpec) -> Result<(), SandboxError> {
     }
     if spec.listen_ports.len() > MAX_PORTS {
         return fail(format!("more than {MAX_PORTS} listen_ports"));
+    }
+    if spec.network.sockets.len() > MAX_SOCKETS {
+        return fail(format!("more than {MAX_SOCKETS} sockets"));
+    }
+    for socket in &spec.network.sockets {
+        let (LoopbackSocket::Tcp(address) | LoopbackSocket::Udp(address)) = socket;
+        if !address.ip().is_loopback() {
+            return fail(format!("socket address {address} is not on loopback"));
+        }
     }
     if let Some((name, _)) = spec.environment.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
         return fail(format!("environment name {name:?}"));
@@ -78,6 +91,7 @@ mod tests {
             open_files_max: 1024,
             cpu_quota_us: None,
             listen_ports: Vec::new(),
+            network: crate::net::NetworkSpec::default(),
             channel: false,
         }
     }
@@ -85,7 +99,7 @@ mod tests {
     #[test]
     fn rules() {
         check(&spec()).unwrap();
-        let broken: [fn(&mut SandboxSpec); 7] = [
+        let broken: [fn(&mut SandboxSpec); 8] = [
             |spec| spec.id = "A".to_owned(),
             |spec| spec.id = "x".repeat(65),
             |spec| spec.command.clear(),
@@ -93,6 +107,7 @@ mod tests {
             |spec| spec.working_dir = "var".to_owned(),
             |spec| spec.environment.push(("A=B".to_owned(), String::new())),
             |spec| spec.overlays.push(("opt".to_owned(), Vec::new())),
+            |spec| spec.network.sockets.push(LoopbackSocket::Tcp("10.0.0.1:53".parse().unwrap())),
         ];
         for (number, change) in broken.iter().enumerate() {
             let mut spec = spec();

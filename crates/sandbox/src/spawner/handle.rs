@@ -21,6 +21,7 @@ use super::{SPAWNER_ARG, SpawnerConfig, own_executable};
 use crate::cgroup::{self, folder};
 use crate::error::{Context, SandboxError};
 use crate::isolation::Isolation;
+use crate::net;
 use crate::protocol::{self, MAX_MESSAGE, Reply, Request};
 use crate::sandbox::{Parts, Sandbox};
 use crate::spec::SandboxSpec;
@@ -90,6 +91,10 @@ impl Spawner {
         config.check()?;
         let isolation = config.isolation;
         let state = Arc::new(State::new(isolation).step("start thread")?);
+        if config.network.is_none() {
+            let none = SandboxError::NoNetwork("it was not asked for".to_owned());
+            state.network.send_replace(Some(Err(none)));
+        }
         let (commands, jobs) = mpsc::channel();
         let manager = Manager {
             config,
@@ -151,6 +156,21 @@ impl Spawner {
         let mut alive = self.shared.state.alive.subscribe();
         // An error would mean that the sender is gone, but it lives as long as we do.
         let _ = alive.wait_for(|alive| !alive).await;
+    }
+
+    /// Whether sandboxes can have an [`crate::Uplink`], and by what means; waits for some 40 ms after the
+    /// start until that is known.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoNetwork`] with the reason, [`SandboxError::SpawnerLost`] when the spawner process
+    /// ended meanwhile.
+    pub async fn network(&self) -> Result<String, SandboxError> {
+        let mut network = self.shared.state.network.subscribe();
+        match network.wait_for(Option::is_some).await {
+            Ok(known) => known.clone().unwrap_or(Err(SandboxError::SpawnerLost)),
+            // The sender lives as long as we do.
+            Err(_) => Err(SandboxError::SpawnerLost),
+        }
     }
 
     /// Counters, for tests and metrics.
@@ -343,8 +363,11 @@ impl Manager {
         self.clear();
     }
 
-    /// The kernel has killed every init of the lost spawner; what remains are cgroups.
+    /// The kernel has killed every init of the lost spawner; what remains are cgroups and network rules.
     fn clear(&self) {
+        if self.config.network.is_some() {
+            net::take_down(&self.config.instance);
+        }
         let cleared = cgroup::open_place(&self.config).and_then(|place| {
             place.clear(CLEAR_PATIENCE)?;
             for path in place.folders() {

@@ -14,6 +14,7 @@ use crate::cgroup::Controls;
 use crate::error::SandboxError;
 use crate::isolation::Isolation;
 use crate::members::Members;
+use crate::net::Admission;
 use crate::protocol::{Part, Reply};
 use crate::sandbox::{Parts, Sandbox, Ways};
 use crate::spec::{ExitStatus, Usage};
@@ -111,6 +112,8 @@ pub(super) struct State {
     pub(super) alive: watch::Sender<bool>,
     pub(super) restarts: AtomicU64,
     pub(super) next_key: AtomicU64,
+    /// Whether sandboxes can have uplinks; `None` while that is not known.
+    pub(super) network: watch::Sender<Option<Result<String, SandboxError>>>,
     isolation: Isolation,
     watcher: Option<Watcher>,
 }
@@ -127,6 +130,7 @@ impl State {
             restarts: AtomicU64::new(0),
             // 0 stands for the spawner itself.
             next_key: AtomicU64::new(1),
+            network: watch::Sender::new(None),
         })
     }
 
@@ -151,7 +155,10 @@ impl State {
     /// Acts on what the spawner says.
     pub(super) fn take(&self, reply: Reply, fds: Vec<OwnedFd>) {
         match reply {
-            Reply::Created { key, parts } => self.created(key, parts, fds),
+            Reply::Created { key, parts, link } => self.created(key, parts, link, fds),
+            Reply::Network(network) => {
+                self.network.send_replace(Some(network));
+            }
             Reply::Failed { key, error, gone_follows } => {
                 let mut table = lock(&self.table);
                 if gone_follows {
@@ -175,11 +182,11 @@ impl State {
         }
     }
 
-    fn created(&self, key: u64, parts: Vec<Part>, fds: Vec<OwnedFd>) {
+    fn created(&self, key: u64, parts: Vec<Part>, outside: Option<(String, u32)>, fds: Vec<OwnedFd>) {
         let mut table = lock(&self.table);
         let Some(pending) = table.pending.remove(&key) else { return };
         let (mut init, mut program, mut tmp, mut members) = (None, None, None, None);
-        let (mut controls, mut listeners) = (Vec::new(), Vec::new());
+        let (mut controls, mut listeners, mut sockets) = (Vec::new(), Vec::new(), Vec::new());
         for (part, fd) in parts.into_iter().zip(fds) {
             match part {
                 Part::Init => init = Some(fd),
@@ -187,6 +194,7 @@ impl State {
                 Part::Tmp => tmp = Some(fd),
                 Part::Members(kind) => members = Some(Members::new(kind, fd)),
                 Part::Control(kind) => controls.push((kind, fd)),
+                Part::Socket(socket) => sockets.push((socket, fd)),
                 Part::Listener(port) => listeners.push((port, TcpListener::from(fd))),
             }
         }
@@ -206,7 +214,9 @@ impl State {
         let link = Link::new(tmp, watch);
         table.running.insert(key, (pending.generation, Arc::clone(&link)));
         drop(table);
-        let ways = Ways { init, program, kill_signal: kill_signal(self.isolation), listeners };
+        let admission = outside.map(|(table, index)| Admission::new(table, index));
+        let kill_signal = kill_signal(self.isolation);
+        let ways = Ways { init, program, kill_signal, listeners, sockets, admission };
         let sandbox = Sandbox::new(pending.parts, ways, Controls::new(controls), link);
         // If nobody waits any more it is dropped here, which ends it.
         let _ = pending.reply.send(Ok(sandbox));
@@ -232,6 +242,13 @@ impl State {
 
     /// The spawner process of a generation is lost, and with it all its sandboxes.
     pub(super) fn lose(&self, generation: u64) {
+        self.network.send_if_modified(|network| {
+            let unknown = network.is_none();
+            if unknown {
+                *network = Some(Err(SandboxError::SpawnerLost));
+            }
+            unknown
+        });
         let mut table = lock(&self.table);
         let lost = |of: &u64| *of <= generation;
         for (_, pending) in table.pending.extract_if(|_, pending| lost(&pending.generation)) {

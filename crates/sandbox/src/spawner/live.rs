@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::cgroup::Group;
 use crate::isolation::Isolation;
 use crate::memory::{self, Standing};
+use crate::net::Attachment;
 use crate::spec::{ExitStatus, Usage};
 use crate::sys::{file_system_used, process};
 
@@ -35,6 +36,8 @@ pub(super) struct Live {
     pub(super) status: Option<OwnedFd>,
     /// Its cgroups.
     pub(super) group: Box<dyn Group>,
+    /// Its way to the outside.
+    pub(super) attachment: Option<Attachment>,
     /// Its `/tmp`, once mounted.
     pub(super) tmp: Option<OwnedFd>,
     /// Its memory limit.
@@ -126,18 +129,22 @@ impl Live {
         usage
     }
 
-    /// Schedules the removal of the cgroups for now.
+    /// Schedules the removal of the cgroups for now, and ends the network's trust in its address.
     pub(super) fn start_removal(&mut self) {
+        if let Some(attachment) = &mut self.attachment {
+            attachment.expel();
+        }
         self.removal = Some((Instant::now(), FIRST_PAUSE));
     }
 
-    /// Tries to remove the cgroups if it is time. True when nothing is left.
+    /// Tries to remove the cgroups if it is time. True when nothing is left, its link included.
     pub(super) fn try_removal(&mut self, now: Instant) -> bool {
         let Some((at, pause)) = self.removal else { return false };
         if now < at {
             return false;
         }
-        if self.group.remove().is_ok() {
+        let link_gone = || self.attachment.as_ref().is_none_or(Attachment::gone);
+        if self.group.remove().is_ok() && link_gone() {
             return true;
         }
         self.removal = Some((now + pause, (pause * 2).min(LONGEST_PAUSE)));

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::SandboxError;
 use crate::isolation::Isolation;
+use crate::net::NetworkConfig;
 
 pub use handle::{Spawner, Stats};
 pub(crate) use link::Link;
@@ -37,6 +38,8 @@ pub struct SpawnerConfig {
     pub uid_base: u32,
     /// How many user ids there are: the most sandboxes at once.
     pub uid_count: u32,
+    /// How sandboxes with an [`crate::Uplink`] reach the outside; without, none can have one.
+    pub network: Option<NetworkConfig>,
 }
 
 impl SpawnerConfig {
@@ -44,7 +47,7 @@ impl SpawnerConfig {
     #[must_use]
     pub fn new(instance: &str, work_dir: &Path, isolation: Isolation) -> SpawnerConfig {
         let (instance, work_dir) = (instance.to_owned(), work_dir.to_owned());
-        SpawnerConfig { instance, isolation, work_dir, uid_base: 200_000, uid_count: 8192 }
+        SpawnerConfig { instance, isolation, work_dir, uid_base: 200_000, uid_count: 8192, network: None }
     }
 
     fn check(&self) -> Result<(), SandboxError> {

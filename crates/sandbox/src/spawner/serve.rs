@@ -17,6 +17,7 @@ use crate::init;
 use crate::isolation::Isolation;
 use crate::members;
 use crate::memory;
+use crate::net::{self, Attachment, Uplinks};
 use crate::protocol::{self, InitMessage, MAX_MESSAGE, Part, Reply, Request};
 use crate::seccomp::Filters;
 use crate::spec::{ExitStatus, SandboxSpec};
@@ -101,8 +102,9 @@ fn serve() -> io::Result<()> {
         _ => return Ok(()),
     };
     let mut server = match Server::new(config, control, signal, buffer) {
-        Ok((server, ready)) => {
+        Ok((mut server, ready)) => {
             protocol::send(server.control.as_fd(), &ready, &[])?;
+            server.set_up_network()?;
             server
         }
         Err((control, error)) => return protocol::send(control.as_fd(), &Reply::Unable(error), &[]),
@@ -121,6 +123,9 @@ struct Server {
     isolation: Isolation,
     slots: Slots,
     live: HashMap<u64, Live>,
+    config: SpawnerConfig,
+    /// Ways to the outside, or why there are none.
+    uplinks: Result<Uplinks, SandboxError>,
     tolerance: u64,
     next_watch: Option<Instant>,
     /// Since when everything is to end, and whether the server waits for an answer.
@@ -159,6 +164,8 @@ impl Server {
             identity: parts.identity,
             isolation: config.isolation,
             live: HashMap::new(),
+            config,
+            uplinks: Err(SandboxError::NoNetwork("it was not asked for".to_owned())),
             tolerance: memory::tolerance(),
             next_watch: None,
             closing: None,
@@ -167,6 +174,27 @@ impl Server {
         };
         let (notes, weaknesses) = (parts.notes, parts.weaknesses);
         Ok((server, Reply::Ready { notes, weaknesses }))
+    }
+
+    /// After the server has been told that we are there: it takes a while, in which the server goes on.
+    fn set_up_network(&mut self) -> io::Result<()> {
+        let Some(wanted) = &self.config.network else { return Ok(()) };
+        let made = match self.isolation {
+            Isolation::Root => Uplinks::set_up(&self.config.instance, wanted),
+            _ => Err("the server does not run as root".to_owned()),
+        };
+        let found = match made {
+            Ok((uplinks, notes)) => {
+                self.uplinks = Ok(uplinks);
+                Ok(notes)
+            }
+            Err(why) => {
+                let why = SandboxError::NoNetwork(why);
+                self.uplinks = Err(why.clone());
+                Err(why)
+            }
+        };
+        protocol::send(self.control.as_fd(), &Reply::Network(found), &[])
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -249,6 +277,9 @@ impl Server {
             self.live.clear();
             self.end_strays(0);
         }
+        if self.uplinks.is_ok() {
+            net::take_down(&self.config.instance);
+        }
         // What could not be removed is left to the next spawner of this instance.
         let _ = self.place.clear(CLEAR_PATIENCE);
         for path in self.place.folders() {
@@ -274,7 +305,14 @@ impl Server {
         if self.live.values().any(|live| live.id == spec.id) {
             return Err(SandboxError::Spec(format!("id {} belongs to another live sandbox", spec.id)));
         }
-        let slot = self.slots.take().ok_or(SandboxError::NoFreeUid(self.identity.count))?;
+        let attachment = match spec.network.uplink {
+            Some(uplink) => Some(self.uplinks.as_mut().map_err(|why| why.clone())?.assign(uplink)?),
+            None => None,
+        };
+        let Some(slot) = self.slots.take() else {
+            self.give_back(attachment.as_ref());
+            return Err(SandboxError::NoFreeUid(self.identity.count));
+        };
         let ids = self.identity.of_slot(slot);
         let limits = Limits {
             memory_bytes: spec.memory_bytes,
@@ -284,7 +322,7 @@ impl Server {
             cpu_quota_us: spec.cpu_quota_us,
         };
         let result = self.place.create(&spec.id, &limits).and_then(|mut group| {
-            match self.clone_init(key, spec, &fds, ids, group.as_mut()) {
+            match self.clone_init(key, spec, &fds, ids, group.as_mut(), attachment.as_ref()) {
                 Ok((pid, init, status)) => Ok(Live {
                     id: spec.id.clone(),
                     slot,
@@ -294,6 +332,7 @@ impl Server {
                     init,
                     status: Some(status),
                     group,
+                    attachment: attachment.clone(),
                     tmp: None,
                     memory_bytes: spec.memory_bytes,
                     created: false,
@@ -311,8 +350,15 @@ impl Server {
         });
         if result.is_err() {
             self.slots.give_back(slot);
+            self.give_back(attachment.as_ref());
         }
         result
+    }
+
+    fn give_back(&mut self, attachment: Option<&Attachment>) {
+        if let (Some(attachment), Ok(uplinks)) = (attachment, &mut self.uplinks) {
+            uplinks.give_back(attachment);
+        }
     }
 
     fn clone_init(
@@ -322,6 +368,7 @@ impl Server {
         fds: &[OwnedFd],
         ids: (u32, u32),
         group: &mut dyn cgroup::Group,
+        attachment: Option<&Attachment>,
     ) -> Result<(i32, OwnedFd, OwnedFd), SandboxError> {
         let missing = || SandboxError::Spec("descriptors are missing".to_owned());
         let fd = |number: usize| fds.get(number).map(AsFd::as_fd).ok_or_else(missing);
@@ -339,6 +386,7 @@ impl Server {
             channels: if spec.channel { Some((fd(1)?, fd(2)?)) } else { None },
             cgroup_entries: group.entries(),
             threshold: group.threshold(),
+            attachment: attachment.zip(self.uplinks.as_ref().ok().map(Uplinks::namespace)),
             filters: &self.filters,
         };
         let namespaces = if self.isolation.has_namespaces() { init::CLONE_NAMESPACES } else { 0 };
@@ -376,7 +424,7 @@ impl Server {
                         self.failed(key, error);
                     }
                 }
-                Ok(Some((InitMessage::Started { parts }, fds))) => self.started(key, parts, fds),
+                Ok(Some((InitMessage::Started { parts, link }, fds))) => self.started(key, parts, link, fds),
                 Ok(Some((InitMessage::Failed(error), _))) => self.failed(key, error),
                 Ok(Some((InitMessage::ExecFailed(errno), _))) => {
                     self.ended(key, ExitStatus::ExecFailed(errno));
@@ -391,7 +439,7 @@ impl Server {
         }
     }
 
-    fn started(&mut self, key: u64, mut parts: Vec<Part>, fds: Vec<OwnedFd>) {
+    fn started(&mut self, key: u64, mut parts: Vec<Part>, link: Option<u32>, fds: Vec<OwnedFd>) {
         let Some(live) = self.live.get_mut(&key) else { return };
         let mut passed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         parts.truncate(passed.len());
@@ -402,7 +450,8 @@ impl Server {
             passed.push(fd);
         }
         let tmp = parts.iter().position(|part| *part == Part::Tmp);
-        let sent = protocol::send(self.control.as_fd(), &Reply::Created { key, parts }, &passed);
+        let link = live.attachment.as_ref().map(|attachment| attachment.table().to_owned()).zip(link);
+        let sent = protocol::send(self.control.as_fd(), &Reply::Created { key, parts, link }, &passed);
         live.tmp = tmp.and_then(|position| fds.into_iter().nth(position));
         live.created = true;
         if sent.is_err() {
@@ -517,6 +566,7 @@ impl Server {
         for key in gone {
             if let Some(live) = self.live.remove(&key) {
                 self.slots.give_back(live.slot);
+                self.give_back(live.attachment.as_ref());
             }
             self.reply(&Reply::Gone { key }, &[]);
         }

@@ -1,6 +1,7 @@
 //! Thin, safe wrappers around the system calls the crate needs. All `unsafe` of the crate is in here.
 
 pub(crate) mod mount;
+pub(crate) mod netlink;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod socket;

@@ -16,7 +16,7 @@ fn status_field(pid: i32, name: &str) -> Option<String> {
 }
 
 /// The spawner, found as parent of an init.
-fn spawner_of(uid_base: u32) -> i32 {
+pub(crate) fn spawner_of(uid_base: u32) -> i32 {
     let parents = processes(uid_base, 200).into_iter().filter_map(|pid| {
         let parent: i32 = status_field(pid, "PPid")?.parse().ok()?;
         (status_field(parent, "Name")? == "lambkin-spawner").then_some(parent)
@@ -24,7 +24,7 @@ fn spawner_of(uid_base: u32) -> i32 {
     parents.into_iter().next().unwrap()
 }
 
-fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }
 

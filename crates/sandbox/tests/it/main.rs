@@ -14,6 +14,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod loss;
+mod network;
 mod plain;
 mod rootless;
 mod support;

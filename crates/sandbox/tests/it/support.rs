@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use lambkin_sandbox::{BindMount, ExitStatus, Isolation, Sandbox, SandboxSpec, Spawner, SpawnerConfig};
+use lambkin_sandbox::{
+    BindMount, ExitStatus, Isolation, NetworkSpec, Sandbox, SandboxSpec, Spawner, SpawnerConfig,
+};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
@@ -232,6 +234,7 @@ pub(crate) fn spec(id: &str, command: &[&str]) -> SandboxSpec {
         symlinks: vec![link("/bin", "usr/bin"), link("/lib", "usr/lib"), link("/lib64", "usr/lib64")],
         files: vec![("/etc/passwd".to_owned(), "sbx:x:993:990::/tmp:/bin/false\n".to_owned())],
         overlays: Vec::new(),
+        network: NetworkSpec::default(),
         memory_bytes: 256 * MIB,
         tmp_bytes: 64 * MIB,
         pids_max: 64,
