@@ -384,3 +384,8 @@ def test_doctor(server):
     for name in ("rules", "forwarding", "firewalls"):
         assert re.search(r"(ok|absent)\s+egress: %s\s" % name, output), output
     assert re.search(r"ok\s+egress: rules", output), output
+
+
+def test_policies_are_refused_where_they_cannot_be_enforced(tmp_path):
+    done = serve_with(tmp_path, "", "--isolation", "process", "--egress", "none")
+    assert done.returncode != 0 and "cannot be enforced with --isolation process" in done.stderr, done.stderr

@@ -126,6 +126,7 @@ mod tests {
             pids_max: 1,
             open_files_max: 1,
             cpu_quota_us: None,
+            network: crate::net::NetworkSpec::default(),
             listen_ports: Vec::new(),
             channel: false,
         }
