@@ -98,7 +98,7 @@ def missing():
     """Why there can be no outside here; None if there can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    for program in ("ip", "nft"):
+    for program in ("ip", "nft", "unshare", "nsenter"):
         if not shutil.which(program):
             return "the program %s is missing" % program
     return None
@@ -115,28 +115,36 @@ class Outside:
 
     def __init__(self, folder):
         self.name = "oute%dx%d" % (os.getpid(), next(_NUMBERS))
-        ip("netns", "add", self.name)
+        self.log = Path(folder, self.name)
+        self.resolv_conf = Path(folder, self.name + ".conf")
+        self._choose()
+        self.resolv_conf.write_text("nameserver %s\n" % self.address)
+        # not by `ip netns`, whose mounts every process of the host would see
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "--net", sys.executable, "-c", _SERVERS, self.address, self.other, self.private],
+                stdin=subprocess.PIPE,
+                stdout=log,
+            )
         try:
-            self._connect()
-            self.log = Path(folder, self.name)
-            self.resolv_conf = Path(folder, self.name + ".conf")
-            self.resolv_conf.write_text("nameserver %s\n" % self.address)
-            with open(self.log, "wb") as log:
-                self.process = subprocess.Popen(
-                    ["ip", "netns", "exec", self.name, sys.executable, "-c", _SERVERS, self.address, self.other, self.private],
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                )
             while "ready" not in self.log.read_text():
                 assert self.process.poll() is None
+            self._connect()
         except BaseException:
             self.close()
             raise
 
-    process = None
+    def run(self, *command):
+        """Runs a program in the namespace."""
+        command = ["nsenter", "-t", str(self.process.pid), "-n", *map(str, command)]
+        return subprocess.run(command, capture_output=True, text=True)
 
-    def _connect(self):
-        ip("link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+    def _ip(self, *arguments):
+        done = self.run("ip", *arguments)
+        assert done.returncode == 0, (arguments, done.stderr)
+        return done.stdout
+
+    def _choose(self):
         blocks = list(ipaddress.ip_network("203.0.113.0/24").subnets(new_prefix=29))
         start = os.getpid() % len(blocks)
         for block in blocks[start:] + blocks[:start]:
@@ -145,15 +153,18 @@ class Outside:
         self.host, self.address, self.other = [str(block[n]) for n in (1, 2, 3)]
         # a private network behind the outside's first address
         self.private = "10.9.%d.7" % blocks.index(block)
+
+    def _connect(self):
+        ip("link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.process.pid)
         ip("addr", "add", self.host + "/29", "dev", self.name)
         ip("link", "set", self.name, "up")
         for address in (self.address + "/29", self.other + "/29", self.private + "/32"):
-            ip("-n", self.name, "addr", "add", address, "dev", "eth0")
-        ip("-n", self.name, "link", "set", "lo", "up")
-        ip("-n", self.name, "link", "set", "eth0", "up")
+            self._ip("addr", "add", address, "dev", "eth0")
+        self._ip("link", "set", "lo", "up")
+        self._ip("link", "set", "eth0", "up")
         ip("route", "add", self.private, "via", self.address)
         # answers to anything but the host's own address would find no way back
-        assert not ip("-n", self.name, "route", "show", "default").stdout
+        assert not self._ip("route", "show", "default")
 
     def asked(self):
         """`[name, type, "udp" or "tcp"]` of the queries so far."""
@@ -161,8 +172,7 @@ class Outside:
         return [line for line in lines if line != "ready"]
 
     def close(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
         ip("link", "del", self.name, check=False)
-        ip("netns", "del", self.name, check=False)
+        self.process.stdin.close()
+        self.process.kill()
+        self.process.wait()

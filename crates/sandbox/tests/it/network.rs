@@ -16,11 +16,13 @@ use crate::support::*;
 /// Answers each connection on port 80 and each message to port 53 with the sender's address.
 const OUTSIDE: &str = "
 import socket, threading
+def answer(connection, peer):
+    connection.sendall(peer[0].encode()); connection.recv(1); connection.close()
 def tcp(port):
     listener = socket.create_server(('0.0.0.0', port))
     while True:
         connection, peer = listener.accept()
-        threading.Thread(target=lambda: (connection.sendall(peer[0].encode()), connection.recv(1), connection.close())).start()
+        threading.Thread(target=answer, args=(connection, peer)).start()
 def udp():
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 53))
     while True:
@@ -80,8 +82,16 @@ impl Outside {
     fn new() -> Outside {
         let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let name = format!("out{process}x{number}");
-        assert!(run(&format!("ip netns add {name}")));
-        assert!(run(&format!("ip link add {name} type veth peer name eth0 netns {name}")));
+        // Not by `ip netns`, whose mounts every process of the host would see.
+        let mut server = Command::new("unshare")
+            .args(["--net", "python3", "-c", OUTSIDE])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = OwnedFd::from(server.stdout.take().unwrap());
+        assert_eq!(read_until(&output, "\n"), "ready\n");
+        let pid = server.id();
+        assert!(run(&format!("ip link add {name} type veth peer name eth0 netns {pid}")));
         // Documentation's own block, of which each test takes eight addresses that are free.
         let base = (0..32)
             .map(|step| Ipv4Addr::new(203, 0, 113, ((process + number + step) % 32 * 8) as u8))
@@ -96,7 +106,7 @@ impl Outside {
             })
             .unwrap();
         let [host, address, other] = [1, 2, 3].map(|step| Ipv4Addr::from_bits(base.to_bits() + step));
-        let inside = format!("ip -n {name}");
+        let inside = format!("nsenter -t {pid} -n ip");
         for command in [
             format!("{inside} addr add {address}/29 dev eth0"),
             format!("{inside} addr add {other}/29 dev eth0"),
@@ -106,13 +116,6 @@ impl Outside {
         ] {
             assert!(run(&command), "{command}");
         }
-        let mut server = Command::new("ip")
-            .args(["netns", "exec", &name, "python3", "-c", OUTSIDE])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = OwnedFd::from(server.stdout.take().unwrap());
-        assert_eq!(read_until(&output, "\n"), "ready\n");
         Outside { name, server, host, address, other }
     }
 }
@@ -122,7 +125,6 @@ impl Drop for Outside {
         let _ = self.server.kill();
         let _ = self.server.wait();
         run(&format!("ip link del {}", self.name));
-        run(&format!("ip netns del {}", self.name));
     }
 }
 
@@ -226,8 +228,8 @@ print(open('/proc/net/if_inet6').read().split()[-1])
     assert!(refused.contains(&lines[2]), "{output}");
     assert_eq!(lines[3..], ["['lo', 'eth0']", "lo"], "{output}");
     // The outside cannot begin.
-    let inward = Command::new("ip")
-        .args(["netns", "exec", &outside.name, "timeout", "2", "python3", "-c"])
+    let inward = Command::new("nsenter")
+        .args(["-t", &outside.server.id().to_string(), "-n", "timeout", "2", "python3", "-c"])
         .arg(format!("import socket; socket.create_connection(('{other_address}', 7000), 1)"))
         .output()
         .unwrap();
