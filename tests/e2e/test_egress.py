@@ -337,6 +337,37 @@ def test_two_servers_on_a_host(server, function, own_server, outside, tmp_path):
     assert mine("get", outside.address, 80) == other.result(["get", outside.address, 80])[0] == "peer " + outside.host
 
 
+WEAKER = r"WARN .*(CPU time is not limited|memory is limited by watching|all sandboxes run as the server's user)"
+
+
+def test_without_root_the_hosts_loopback_can_be_listed(echo):
+    server = Server(user=12345)
+    try:
+        config = server.work / "lambkin.toml"
+        config.write_text('[egress.functions]\nlocal = ["localhost:%d"]\n' % echo)
+        config.chmod(0o644)
+        server.args += ["--config", str(config)]
+        server.start()
+        runtime = {"runtime": "python3.11"}  # that of the system: others may lie where the user cannot look
+        local, other = Factory(server)(INSIDE, name="local", **runtime), Factory(server)(INSIDE, **runtime)
+        assert local.result(["echo", "localhost", echo, "hello"])[0] == "host: hello"
+        assert other.result(["get", "127.0.0.1", echo])[0] == "ECONNREFUSED"
+        for function in (local, other):
+            assert function.result(["interfaces"])[0] == ["lo"]
+            assert function.result(["get", "203.0.113.1", 80])[0] == "ENETUNREACH"
+            assert function.result(["resolve", "web.test"])[0].startswith("gaierror")
+        assert "functions have no network" in server.log()
+        server.stop()
+        # what only root can give is refused
+        config.write_text('[egress.functions]\nlocal = ["203.0.113.1:80"]\n')
+        with pytest.raises(AssertionError, match="(?s)the server ended: .*asks for a network"):
+            server.start()
+        server.process = None
+        server.assert_quiet([WEAKER])
+    finally:
+        server.destroy()
+
+
 def serve_with(tmp_path, text, *flags):
     path = tmp_path / "lambkin.toml"
     path.write_text(text)
