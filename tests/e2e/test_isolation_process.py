@@ -65,6 +65,10 @@ def handler(event, context):
         return {"cwd": os.getcwd(), "task": os.environ["LAMBDA_TASK_ROOT"], "runtime": os.environ["LAMBDA_RUNTIME_DIR"],
                 "file": __file__, "tmp": tempfile.gettempdir(), "uid": os.getuid(), "mine": os.environ["MINE"],
                 "python": sys.version_info[:2], "helper": helper.X, "nnp": "NoNewPrivs:\t1\n" in open("/proc/self/status").read()}
+    if action == "endpoint":
+        import urllib.request
+        url = os.environ["AWS_ENDPOINT_URL"]
+        return [url, urllib.request.urlopen(url + "/_lambkin/health").status]
     return event
 '''
 
@@ -136,6 +140,12 @@ def test_paths_are_rewritten(plain, make):
     assert found["mine"].startswith(str(plain.data_dir)) and found["mine"].endswith(":%s/y" % found["task"])
     assert (found["python"], found["helper"], found["nnp"]) == ([3, 11], 7, True)
     assert found["uid"] == (plain.user or 0)
+
+
+def test_the_servers_apis_are_there(plain, make):
+    url, status = make().result({"action": "endpoint"})
+    assert status == 200 and re.fullmatch(r"http://127\.\d+\.\d+\.\d+:%d" % plain.port, url)
+    assert url != plain.endpoint
 
 
 def test_custom_runtime(plain, make):

@@ -17,6 +17,12 @@
 //! (Disabling the kernel's OOM killer and raising the limit on demand does not work: a `write` to tmpfs at
 //! the limit then fails with `ENOMEM` instead of waiting.)
 //!
+//! # Without root
+//! [`Isolation::UserNamespaces`] does the same as an ordinary user: the spawner first enters a user namespace
+//! in which it is root. Where it has no cgroup, a thread of the server watches the memory of the processes,
+//! and stops them instead of freezing them. [`Isolation::Process`] is for hosts that allow nothing: plain
+//! processes, whose init adopts all descendants to end them.
+//!
 //! # Known limits
 //! Sandboxes share the host's kernel. `/proc/self/mountinfo` inside shows the host paths of bind mounts,
 //! `/proc/{version,meminfo,stat,cpuinfo,uptime,loadavg}` show the host's.

@@ -1,7 +1,7 @@
 //! The processes of a sandbox as `/proc` shows them, for sandboxes without cgroups: listing, stopping and
 //! measuring them.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -64,50 +64,51 @@ impl Members {
         format!("/proc/self/fd/{}", self.folder.as_raw_fd())
     }
 
-    /// The processes of this moment. Those being made or ending may be missing.
-    fn list(&self) -> Vec<Member> {
+    /// Shows the processes of this moment, one after the other, parents before their children are looked for.
+    /// Those being made or ending may be missing.
+    fn visit(&self, see: impl FnMut(&Member)) {
         match self.kind {
-            MembersKind::Namespace => self.of_namespace(),
-            MembersKind::Tree => self.of_tree(),
+            MembersKind::Namespace => self.visit_namespace(see),
+            MembersKind::Tree => self.visit_tree(see),
         }
     }
 
-    fn of_namespace(&self) -> Vec<Member> {
+    fn visit_namespace(&self, mut see: impl FnMut(&Member)) {
         let path = self.path();
-        let Ok(entries) = fs::read_dir(&path) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(&path) else { return };
         let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| *pid != 1)
-            .filter_map(|pid| Some(Member { pid, folder: File::open(format!("{path}/{pid}")).ok()? }))
-            .collect()
-    }
-
-    fn of_tree(&self) -> Vec<Member> {
-        let mut found: Vec<Member> = Vec::new();
-        let mut seen = HashSet::new();
-        let mut parents = vec![(self.path(), stat_number(&self.path(), StatField::Pid))];
-        let mut next = 0;
-        while let Some((parent, pid)) = parents.get(next).cloned() {
-            next += 1;
-            for child in children(&parent) {
-                let Ok(folder) = File::open(format!("/proc/{child}")) else { continue };
-                let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-                // The number may have been given to another process meanwhile.
-                if stat_number(&path, StatField::Parent) != pid || !seen.insert(child) {
-                    continue;
-                }
-                parents.push((path, Some(u64::try_from(child).unwrap_or(0))));
-                found.push(Member { pid: child, folder });
+        for pid in pids.filter(|pid| *pid != 1) {
+            if let Ok(folder) = File::open(format!("{path}/{pid}")) {
+                see(&Member { pid, folder });
             }
         }
-        found
+    }
+
+    fn visit_tree(&self, mut see: impl FnMut(&Member)) {
+        let Some(init) = stat_number(&self.path(), StatField::Pid) else { return };
+        let mut seen = HashSet::new();
+        let mut queue: VecDeque<(i32, u64)> =
+            children(&self.path()).into_iter().map(|child| (child, init)).collect();
+        // One folder at a time is open: there may be more processes than descriptors.
+        while let Some((pid, parent)) = queue.pop_front() {
+            let Ok(folder) = File::open(format!("/proc/{pid}")) else { continue };
+            let member = Member { pid, folder };
+            // The number may have been given to another process meanwhile.
+            if stat_number(&path(&member), StatField::Parent) != Some(parent) || !seen.insert(pid) {
+                continue;
+            }
+            see(&member);
+            let number = u64::try_from(pid).unwrap_or(0);
+            queue.extend(children(&path(&member)).into_iter().map(|child| (child, number)));
+        }
     }
 
     /// Sends a signal to all processes but init.
     pub(crate) fn signal(&self, signal: i32) {
-        for member in self.list() {
+        self.visit(|member| {
             // It may have ended.
             let _ = process::pidfd_signal(member.folder.as_fd(), signal);
-        }
+        });
     }
 
     /// Stops all processes but init, also those that are being made meanwhile.
@@ -115,12 +116,13 @@ impl Members {
         let mut stopped = HashSet::new();
         for _ in 0..STOP_ROUNDS {
             let mut any_new = false;
-            for member in self.list() {
+            // One that is stopped before its children are looked for makes no more of them meanwhile.
+            self.visit(|member| {
                 if stopped.insert(member.pid) {
                     any_new = true;
                     let _ = process::pidfd_signal(member.folder.as_fd(), libc::SIGSTOP);
                 }
-            }
+            });
             if !any_new {
                 return;
             }
@@ -135,18 +137,18 @@ impl Members {
     /// What all but init use, cheaply.
     pub(crate) fn read(&self) -> Reading {
         let mut sum = Reading::default();
-        let members = self.list();
-        for member in &members {
-            let Ok(status) = fs::read_to_string(format!("{}/status", path(member))) else { continue };
+        let mut processes = 0;
+        self.visit(|member| {
+            let Ok(status) = fs::read_to_string(format!("{}/status", path(member))) else { return };
+            processes += 1;
             let field = |name: &str| kibibytes(&status, name);
             let private = field("RssAnon:") + field("VmSwap:");
             sum.private_bytes += private;
             sum.shared_bytes += field("RssShmem:");
             sum.threads += number(&status, "Threads:");
-            if members.len() == 1 {
-                sum.peak_bytes = field("VmHWM:").saturating_sub(field("RssFile:")).max(private);
-            }
-        }
+            let peak = field("VmHWM:").saturating_sub(field("RssFile:")).max(private);
+            sum.peak_bytes = if processes == 1 { peak } else { 0 };
+        });
         sum
     }
 
@@ -154,8 +156,8 @@ impl Members {
     /// that do not let themselves be looked into.
     pub(crate) fn read_exactly(&self) -> (u64, u64) {
         let (mut private, mut shared) = (0, 0);
-        for member in self.list() {
-            let path = path(&member);
+        self.visit(|member| {
+            let path = path(member);
             if let Ok(rollup) = fs::read_to_string(format!("{path}/smaps_rollup")) {
                 private += kibibytes(&rollup, "Pss_Anon:") + kibibytes(&rollup, "SwapPss:");
                 shared += kibibytes(&rollup, "Pss_Shmem:");
@@ -163,7 +165,7 @@ impl Members {
                 private += kibibytes(&status, "RssAnon:") + kibibytes(&status, "VmSwap:");
                 shared += kibibytes(&status, "RssShmem:");
             }
-        }
+        });
         (private, shared)
     }
 
@@ -171,9 +173,9 @@ impl Members {
     pub(crate) fn memory_files(&self) -> u64 {
         let mut seen = HashSet::new();
         let mut bytes = 0;
-        for member in self.list() {
-            let Ok(entries) = fs::read_dir(format!("{}/fd", path(&member))) else { continue };
-            for entry in entries.flatten() {
+        self.visit(|member| {
+            let entries = fs::read_dir(format!("{}/fd", path(member)));
+            for entry in entries.into_iter().flatten().flatten() {
                 let is_memory = fs::read_link(entry.path())
                     .is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"));
                 if let (true, Ok(file)) = (is_memory, fs::metadata(entry.path()))
@@ -182,7 +184,7 @@ impl Members {
                     bytes += file.blocks().saturating_mul(512);
                 }
             }
-        }
+        });
         bytes
     }
 
@@ -193,19 +195,17 @@ impl Members {
             MembersKind::Namespace => format!("{}/1", self.path()),
             MembersKind::Tree => self.path(),
         };
-        let members = self.list();
-        let paths = members.iter().map(path).chain([init]);
-        paths
-            .filter_map(|path| fs::read_to_string(format!("{path}/stat")).ok())
-            .map(|stat| cpu_us(&stat))
-            .sum()
+        let time = |path: &str| fs::read_to_string(format!("{path}/stat")).map_or(0, |stat| cpu_us(&stat));
+        let mut sum = time(&init);
+        self.visit(|member| sum += time(&path(member)));
+        sum
     }
 
     /// Starts a new peak of each process at its present use.
     pub(crate) fn reset_peak(&self) {
-        for member in self.list() {
-            let _ = fs::write(format!("{}/clear_refs", path(&member)), "5");
-        }
+        self.visit(|member| {
+            let _ = fs::write(format!("{}/clear_refs", path(member)), "5");
+        });
     }
 }
 
@@ -294,10 +294,15 @@ mod tests {
         let tree = Members::new(MembersKind::Tree, folder.into());
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        assert!(tree.list().iter().any(|member| member.pid == pid));
+        let is_there = || {
+            let mut found = false;
+            tree.visit(|member| found |= member.pid == pid);
+            found
+        };
+        assert!(is_there());
         assert!(tree.read().threads >= 1 && tree.cpu_us() > 0);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!tree.list().iter().any(|member| member.pid == pid));
+        assert!(!is_there());
     }
 }

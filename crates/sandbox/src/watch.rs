@@ -19,6 +19,8 @@ use crate::sys::{file_system_used, process};
 const GROWTH: u64 = 2 * 1024 * 1024;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// Instead, where processes are counted: they are made fast.
+const LONGEST_PAUSE_FOR_COUNTING: Duration = Duration::from_millis(25);
 
 /// A sandbox that is watched.
 #[derive(Debug)]
@@ -152,7 +154,8 @@ impl Watched {
             return None;
         }
         let left = self.memory_bytes - used;
-        Some(Duration::from_millis(left / 2 / GROWTH).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
+        let longest = if self.threads_max.is_some() { LONGEST_PAUSE_FOR_COUNTING } else { LONGEST_PAUSE };
+        Some(Duration::from_millis(left / 2 / GROWTH).clamp(SHORTEST_PAUSE, longest))
     }
 }
 

@@ -157,7 +157,7 @@ pub(crate) fn delegated() -> Result<String, String> {
     }
     let mount = mountinfo::find_v2(&mounts).ok_or("cgroup v2 is not mounted")?;
     let own = std::fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
-    let path = mountinfo::own_path(&own, None).unwrap_or_default().trim_start_matches('/').to_owned();
+    let path = v2::without_leaf(mountinfo::own_path(&own, None).unwrap_or_default()).trim_start_matches('/');
     let folder = mount.mount_point.join(path);
     let shown = folder.display();
     for name in ["", "cgroup.procs", "cgroup.subtree_control"] {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Controls, Group, Limits, Place, Threshold};
 use crate::error::{Context, SandboxError};
+use crate::sys;
 use crate::sys::poll::Interest;
 
 /// A folder of the server's own in place of cgroups.
@@ -60,7 +61,9 @@ impl Place for NoGroups {
 
     fn create(&self, id: &str, _limits: &Limits) -> Result<Box<dyn Group>, SandboxError> {
         let folder = if self.has_folders {
-            let path = self.folder.join(id);
+            // A name may come again while an init of a lost spawner still removes what it had under it.
+            let [a, b, c, d] = sys::random().step("choose a name")?;
+            let path = self.folder.join(format!("{id}-{a:02x}{b:02x}{c:02x}{d:02x}"));
             fs::create_dir(&path).at("make folder", &path.to_string_lossy())?;
             Some(path)
         } else {
@@ -187,10 +190,11 @@ mod tests {
         let limits = Limits { memory_bytes: 1, tmp_bytes: 1, pids_max: 1, cpu_quota_us: None };
         let place = NoGroups::processes(dir.path());
         let mut group = place.create("a", &limits).unwrap();
-        fs::create_dir_all(dir.path().join("a/tmp/deep")).unwrap();
-        fs::set_permissions(dir.path().join("a/tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o000))
-            .unwrap();
-        assert!(place.create("a", &limits).is_err());
+        let folder = group.folder().unwrap().to_owned();
+        fs::create_dir_all(folder.join("tmp/deep")).unwrap();
+        fs::set_permissions(folder.join("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        assert_ne!(place.create("a", &limits).unwrap().folder().unwrap(), folder);
+        assert_eq!(place.clear(Duration::ZERO).unwrap(), 2);
         group.remove().unwrap();
         group.remove().unwrap();
         place.create("b", &limits).unwrap();

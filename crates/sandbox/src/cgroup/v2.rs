@@ -28,7 +28,7 @@ impl V2 {
     pub(crate) fn open(mounts: &[Mount], own: &str, name: &str) -> Result<V2, SandboxError> {
         let mount = mountinfo::find_v2(mounts)
             .ok_or_else(|| SandboxError::Host("cgroup v2 is not mounted".to_owned()))?;
-        let own_path = mountinfo::own_path(own, None);
+        let own_path = mountinfo::own_path(own, None).map(without_leaf);
         let folder = folder::make_instance(&mount.mount_point, own_path, name)?;
         let parent = folder.parent().unwrap_or(&mount.mount_point).to_owned();
         let cpu = has_cpu(&parent);
@@ -51,6 +51,14 @@ impl V2 {
         }
         enable_controllers(&folder, cpu)?;
         Ok(V2 { folder, cpu })
+    }
+}
+
+/// The group that is ours to divide: a server that has divided its own is in a leaf of it.
+pub(crate) fn without_leaf(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some((parent, leaf)) if leaf.starts_with("lambkin-") && leaf.ends_with("-server") => parent,
+        _ => path,
     }
 }
 
@@ -261,9 +269,12 @@ mod tests {
             assert_eq!(text, "+memory +cpu +pids");
         }
         assert!(place.weaknesses().is_empty());
+        assert_eq!(without_leaf("/a/b"), "/a/b");
+        assert_eq!(without_leaf("/a/lambkin-0a-server"), "/a");
         // What a user's own systemd used to be given.
         for group in [root.path(), &folder] {
             fs::write(group.join("cgroup.controllers"), "memory pids\n").unwrap();
+            fs::write(group.join("cgroup.subtree_control"), "").unwrap();
         }
         let place = V2::open(&mounts, "0::/\n", "lambkin-x").unwrap();
         assert_eq!(fs::read_to_string(folder.join("cgroup.subtree_control")).unwrap(), "+memory +pids");

@@ -113,7 +113,7 @@ impl Server {
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap() == "ready"));
         until("init and program run", || processes(config.uid_base, 200).len() >= 10).await;
-        assert!(!by_root() || !cgroups(&config.instance).is_empty());
+        assert!(!has_cgroups() || !cgroups(&config.instance).is_empty());
         Server { process, config }
     }
 
@@ -148,11 +148,15 @@ async fn a_new_server_clears_what_a_killed_one_left() {
     server.kill();
     kill(spawner);
     let left: usize = cgroups(&server.config.instance).iter().map(folders).sum();
-    assert!(left >= 5 || !by_root(), "{left}");
+    assert!(left >= 5 || !has_cgroups(), "{left}");
     let spawner = start(&server.config);
     let left: usize = cgroups(&server.config.instance).iter().map(folders).sum();
     assert_eq!(left, 0);
-    assert!(processes(server.config.uid_base, 200).is_empty());
+    // Without cgroups there is nothing to wait for: the kernel kills them with the old spawner.
+    if has_cgroups() {
+        assert!(processes(server.config.uid_base, 200).is_empty());
+    }
+    until("all processes are dead", || processes(server.config.uid_base, 200).is_empty()).await;
     let sandbox = spawner.create(shell("s0", "exit 4")).await.unwrap();
     assert_eq!(sandbox.wait().await, ExitStatus::Code(4));
     spawner.shutdown().await;

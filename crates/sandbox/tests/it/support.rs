@@ -40,9 +40,17 @@ pub(crate) fn isolation() -> Isolation {
     std::env::var(ISOLATION).map_or(Isolation::Root, |name| name.parse().unwrap())
 }
 
-/// Whether sandboxes have a user of the host each, cgroups and a quota of CPU time.
+/// Whether sandboxes have a user of the host each.
 pub(crate) fn by_root() -> bool {
     isolation() == Isolation::Root
+}
+
+/// Set where this run has a cgroup of its own without being root.
+const DELEGATED: &str = "LAMBKIN_TEST_DELEGATED";
+
+/// Whether sandboxes have cgroups.
+pub(crate) fn has_cgroups() -> bool {
+    by_root() || std::env::var_os(DELEGATED).is_some()
 }
 
 pub(crate) fn own_uid() -> u32 {
