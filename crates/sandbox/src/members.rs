@@ -169,6 +169,16 @@ impl Members {
         (private, shared)
     }
 
+    /// Whether all processes but init are stopped.
+    pub(crate) fn are_stopped(&self) -> bool {
+        let mut stopped = true;
+        self.visit(|member| {
+            let stat = fs::read_to_string(format!("{}/stat", path(member)));
+            stopped &= stat.is_ok_and(|stat| after_name(&stat).next() == Some("T"));
+        });
+        stopped
+    }
+
     /// Bytes in files of memory (`memfd_create`) that processes have open, mapped or not.
     pub(crate) fn memory_files(&self) -> u64 {
         let mut seen = HashSet::new();

@@ -115,7 +115,7 @@ impl Watched {
     pub(crate) fn end(&self, status: ExitStatus) -> (ExitStatus, Usage) {
         self.ended.store(true, Ordering::Release);
         let mut usage = self.last();
-        if self.out_of_memory.load(Ordering::Acquire) {
+        if status == ExitStatus::OutOfMemory || self.out_of_memory.load(Ordering::Acquire) {
             usage.max_memory_bytes = self.memory_bytes;
             return (ExitStatus::OutOfMemory, usage);
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cgroup::Group;
 use crate::isolation::Isolation;
+use crate::members::Members;
 use crate::memory::{self, Standing};
 use crate::net::Attachment;
 use crate::spec::{ExitStatus, Usage};
@@ -40,6 +41,8 @@ pub(super) struct Live {
     pub(super) attachment: Option<Attachment>,
     /// Its `/tmp`, once mounted.
     pub(super) tmp: Option<OwnedFd>,
+    /// Its processes, where the server cannot see all that counts.
+    pub(super) members: Option<Members>,
     /// Its memory limit.
     pub(super) memory_bytes: u64,
     /// The server has heard of it by `Created`.
@@ -103,6 +106,16 @@ impl Live {
         if usage.abs_diff(self.looked_at) > WORTH_A_LOOK {
             self.looked_at = usage;
             self.check_memory(tolerance);
+        }
+    }
+
+    /// Kills the sandbox if its processes have too much in files of memory.
+    pub(super) fn count_memory_files(&mut self) {
+        let Some(members) = self.members.as_ref().filter(|_| !self.reported && !self.out_of_memory) else {
+            return;
+        };
+        if !members.are_stopped() && members.memory_files() > self.memory_bytes {
+            self.kill_for_memory();
         }
     }
 

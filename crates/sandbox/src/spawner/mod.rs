@@ -5,8 +5,11 @@ mod check;
 mod handle;
 mod link;
 mod live;
+mod parts;
 mod serve;
 mod slots;
+mod strays;
+mod token;
 
 use std::path::{Path, PathBuf};
 

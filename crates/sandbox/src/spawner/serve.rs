@@ -1,6 +1,6 @@
 //! The spawner process: a single-threaded loop.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,14 +8,17 @@ use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
 use super::live::{Live, exit_status, kill_signal};
+use super::parts::{CLEAR_PATIENCE, Parts};
 use super::slots::Slots;
+use super::strays;
+use super::token::Token;
 use super::{SpawnerConfig, check};
-use crate::cgroup::{self, Limits, Place, dynmods, folder, mountinfo};
+use crate::cgroup::{self, Limits, Place, folder};
 use crate::error::{Context, SandboxError};
 use crate::identity::Identity;
 use crate::init;
 use crate::isolation::Isolation;
-use crate::members;
+use crate::members::{Members, MembersKind};
 use crate::memory;
 use crate::net::{self, Attachment, Uplinks};
 use crate::protocol::{self, InitMessage, MAX_MESSAGE, Part, Reply, Request};
@@ -28,52 +31,11 @@ use crate::sys::socket::{self, Pair};
 /// How often sandboxes are looked at that have more memory charged than their limit.
 const WATCH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long to wait for a predecessor that is still cleaning up.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long removing leftovers may take.
-const CLEAR_PATIENCE: Duration = Duration::from_secs(5);
-
 /// How long all sandboxes may take to end when the spawner closes.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often processes without an init are looked for: those that are killed leave their children.
-const STRAY_ROUNDS: usize = 2000;
-
-/// What a descriptor in the poller belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
-    Control,
-    Signal,
-    /// Messages of a sandbox's init.
-    Status(u64),
-    /// The end of a sandbox's init.
-    End(u64),
-    /// Memory events of a sandbox.
-    Memory(u64),
-}
-
-impl Token {
-    fn number(self) -> u64 {
-        match self {
-            Token::Control => 0,
-            Token::Signal => 1,
-            Token::Status(key) => key << 2 | 1,
-            Token::End(key) => key << 2 | 2,
-            Token::Memory(key) => key << 2 | 3,
-        }
-    }
-
-    fn from_number(number: u64) -> Token {
-        match (number >> 2, number & 3) {
-            (0, 0) => Token::Control,
-            (0, _) => Token::Signal,
-            (key, 1) => Token::Status(key),
-            (key, 2) => Token::End(key),
-            (key, _) => Token::Memory(key),
-        }
-    }
-}
+/// How often files of memory are looked for that only the spawner can see.
+const COUNT_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Runs the spawner on the socket that is its stdin, until the server closes it.
 pub(super) fn run() -> ! {
@@ -128,6 +90,7 @@ struct Server {
     uplinks: Result<Uplinks, SandboxError>,
     tolerance: u64,
     next_watch: Option<Instant>,
+    next_count: Option<Instant>,
     /// Since when everything is to end, and whether the server waits for an answer.
     closing: Option<(Instant, bool)>,
     /// The server's process id.
@@ -168,6 +131,7 @@ impl Server {
             uplinks: Err(SandboxError::NoNetwork("it was not asked for".to_owned())),
             tolerance: memory::tolerance(),
             next_watch: None,
+            next_count: None,
             closing: None,
             parent: parent_id(),
             _lock: parts.lock,
@@ -216,6 +180,7 @@ impl Server {
                 }
             }
             self.watch_memory();
+            self.count_memory_files();
             self.remove_ended();
             if let Some((since, answer)) = self.closing
                 && (self.live.is_empty() || since.elapsed() > CLOSE_PATIENCE)
@@ -228,7 +193,7 @@ impl Server {
     fn timeout(&self) -> Option<Duration> {
         let removals = self.live.values().filter_map(|live| live.removal.map(|(at, _)| at));
         let closing = self.closing.map(|(since, _)| since + CLOSE_PATIENCE);
-        let next = removals.chain(self.next_watch).chain(closing).min()?;
+        let next = removals.chain(self.next_watch).chain(self.next_count).chain(closing).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -334,6 +299,7 @@ impl Server {
                     group,
                     attachment: attachment.clone(),
                     tmp: None,
+                    members: None,
                     memory_bytes: spec.memory_bytes,
                     created: false,
                     reported: false,
@@ -450,9 +416,20 @@ impl Server {
             passed.push(fd);
         }
         let tmp = parts.iter().position(|part| *part == Part::Tmp);
+        // The server is another user than the sandbox then, and may not list its descriptors.
+        let own_eyes = self.isolation == Isolation::UserNamespaces && live.ids.0 != 0;
+        let is_members = |part: &Part| matches!(part, Part::Members(_));
+        let members = parts.iter().position(is_members).filter(|_| own_eyes);
         let link = live.attachment.as_ref().map(|attachment| attachment.table().to_owned()).zip(link);
         let sent = protocol::send(self.control.as_fd(), &Reply::Created { key, parts, link }, &passed);
-        live.tmp = tmp.and_then(|position| fds.into_iter().nth(position));
+        for (position, fd) in fds.into_iter().enumerate() {
+            if tmp == Some(position) {
+                live.tmp = Some(fd);
+            } else if members == Some(position) {
+                live.members = Some(Members::new(MembersKind::Namespace, fd));
+                self.next_count.get_or_insert_with(|| Instant::now() + COUNT_INTERVAL);
+            }
+        }
         live.created = true;
         if sent.is_err() {
             self.close(false);
@@ -507,32 +484,16 @@ impl Server {
         if let Some(live) = self.live.get_mut(&key) {
             // Holding it would hold all that is in it.
             live.tmp = None;
+            live.members = None;
         }
         self.end_strays(pid);
     }
 
-    /// Ends processes whose init, `ended`, was killed before it could end them: they are our children now.
+    /// Ends processes whose init, `ended`, was killed before it could end them.
     fn end_strays(&self, ended: i32) {
-        if self.isolation.has_namespaces() {
-            return;
-        }
-        let inits = self.live.values().filter(|live| live.removal.is_none()).map(|live| live.pid);
-        let inits: HashSet<i32> = inits.filter(|pid| *pid != ended).collect();
-        for _ in 0..STRAY_ROUNDS {
-            let children = members::own_children().unwrap_or_default();
-            let strays: Vec<i32> = children.into_iter().filter(|pid| !inits.contains(pid)).collect();
-            if strays.is_empty() {
-                return;
-            }
-            for signal in [libc::SIGSTOP, libc::SIGKILL] {
-                for pid in &strays {
-                    // They are not collected before, so that the number is theirs.
-                    let _ = process::signal_pid(*pid, signal);
-                }
-            }
-            for pid in strays {
-                let _ = process::wait_for(Some(pid));
-            }
+        if !self.isolation.has_namespaces() {
+            let inits = self.live.values().filter(|live| live.removal.is_none()).map(|live| live.pid);
+            strays::end(&inits.filter(|pid| *pid != ended).collect());
         }
     }
 
@@ -559,6 +520,19 @@ impl Server {
         self.next_watch = more.then(|| now + WATCH_INTERVAL);
     }
 
+    fn count_memory_files(&mut self) {
+        let now = Instant::now();
+        if self.next_count.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut more = false;
+        for live in self.live.values_mut() {
+            more |= live.members.is_some();
+            live.count_memory_files();
+        }
+        self.next_count = more.then(|| now + COUNT_INTERVAL);
+    }
+
     fn remove_ended(&mut self) {
         let now = Instant::now();
         let gone: Vec<u64> =
@@ -569,56 +543,6 @@ impl Server {
                 self.give_back(live.attachment.as_ref());
             }
             self.reply(&Reply::Gone { key }, &[]);
-        }
-    }
-}
-
-/// What a server is made from.
-struct Parts {
-    place: Box<dyn Place>,
-    lock: File,
-    filters: Filters,
-    poller: Poller,
-    identity: Identity,
-    notes: Vec<String>,
-    weaknesses: Vec<String>,
-}
-
-impl Parts {
-    fn new(config: &SpawnerConfig) -> Result<Parts, SandboxError> {
-        config.check()?;
-        let identity = Identity::assume(config)?;
-        let first = cgroup::open_place(config)?;
-        let lock = match first.folders().first() {
-            Some(folder) => folder::lock(folder, LOCK_PATIENCE)?,
-            None => return Err(SandboxError::Host("no cgroup folder".to_owned())),
-        };
-        // A predecessor that has just finished may have removed some of the folders.
-        let place = cgroup::open_place(config)?;
-        let cleared = place.clear(CLEAR_PATIENCE)?;
-        let mut notes = identity.notes.clone();
-        notes.push(place.describe());
-        if place.limits() {
-            let mounts = mountinfo::read().step("read mountinfo")?;
-            notes.push(dynmods::favor(&mounts).to_string());
-        }
-        if cleared > 0 {
-            notes.push(format!("{cleared} leftovers of a dead predecessor were cleared"));
-        }
-        let weaknesses = [place.weaknesses(), identity.weaknesses.clone()].concat();
-        let poller = Poller::new().step("make poller")?;
-        Ok(Parts { place, lock, filters: Filters::compile()?, poller, identity, notes, weaknesses })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens() {
-        for token in [Token::Control, Token::Signal, Token::Status(1), Token::End(7), Token::Memory(9)] {
-            assert_eq!(Token::from_number(token.number()), token);
         }
     }
 }
