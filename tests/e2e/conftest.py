@@ -59,6 +59,12 @@ def _serve(**options):
         server.destroy()
 
 
+@pytest.fixture(scope="session")
+def serve():
+    """What the fixture of a server with options of its own yields from."""
+    return _serve
+
+
 @pytest.fixture(scope="module")
 def server():
     """A server that checks signatures."""

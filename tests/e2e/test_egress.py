@@ -148,10 +148,8 @@ def configure(folder, outside, functions="", more=""):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, outside, echo):
+def server(serve, tmp_path_factory, outside, echo):
     """In place of the usual one: a server with policies."""
-    import conftest
-
     functions = f'''
 "none-*" = "none"
 "000000000000/exact-*" = ["{outside.address}:80", "10.0.0.0/8:80"]
@@ -160,7 +158,7 @@ def server(tmp_path_factory, outside, echo):
 "own-*" = ["localhost:{echo}", "{outside.host}:{echo}", "two.test:80"]
 '''
     config = configure(tmp_path_factory.mktemp("config"), outside, functions)
-    yield from conftest._serve(args=["--config", str(config)])
+    yield from serve(args=["--config", str(config)])
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_strangers_cannot_make_the_server_read_a_body(server):
 
 def test_health_needs_no_signature(server):
     response = server.http("GET", "/_lambkin/health", sign=False)
-    assert (response.status, response.json()) == (200, {"status": "ok"})
+    assert (response.status, response.json()) == (200, {"status": "ok", "isolation": "root"})
 
 
 def test_keep_alive(server):
