@@ -41,12 +41,13 @@ impl Roles {
     /// Whether a service may assume a role for a resource: the role exists and trusts it.
     #[must_use]
     pub fn trusts_service(&self, arn: &str, service: &str, account: &str, source_arn: &str) -> bool {
-        let mut keys = Keys::default();
+        let mut keys = Keys::of_request();
         keys.set("aws:SourceAccount", account);
         keys.set("aws:SourceArn", source_arn);
         keys.set("aws:PrincipalIsAWSService", "true");
         keys.set("aws:PrincipalServiceName", service);
-        let request = Request { who: Who::Service(service), action: "sts:AssumeRole", keys };
+        let who = Who::Service(service);
+        let request = Request { who, action: "sts:AssumeRole", resource: None, keys };
         self.decide(arn, &request).is_some_and(|(_, decision)| decision == Decision::Allow)
     }
 

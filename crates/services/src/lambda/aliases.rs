@@ -14,7 +14,7 @@ use super::Inner;
 use super::change::{delete, put_alias};
 use super::create::new_revision_id;
 use super::faults::{conflict, invalid, not_found, precondition_failed};
-use super::names::{self, Target, Version};
+use super::names::{Target, Version};
 use super::read::{page, place};
 use super::record::{ALIAS_KIND, AliasRecord, FORMAT, part_key};
 use crate::paging;
@@ -26,7 +26,7 @@ impl Inner {
         request: CreateAliasRequest,
     ) -> Result<AliasConfiguration, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "CreateAlias", name, None)?.require_latest()?;
+        let target = self.resolve(context, "CreateAlias", name, None)?.require_latest()?;
         let name = request.name.unwrap_or_default();
         let asked = request.function_version.unwrap_or_default();
         let alias = loop {
@@ -58,7 +58,7 @@ impl Inner {
         request: UpdateAliasRequest,
     ) -> Result<AliasConfiguration, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "UpdateAlias", name, None)?.require_latest()?;
+        let target = self.resolve(context, "UpdateAlias", name, None)?.require_latest()?;
         let name = request.name.unwrap_or_default();
         let alias = loop {
             let owner = self.owner(&target).await?;
@@ -97,7 +97,7 @@ impl Inner {
         request: DeleteAliasRequest,
     ) -> Result<(), AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "DeleteAlias", name, None)?.require_latest()?;
+        let target = self.resolve(context, "DeleteAlias", name, None)?.require_latest()?;
         let name = request.name.unwrap_or_default();
         loop {
             let owner = self.owner(&target).await?;
@@ -120,7 +120,7 @@ impl Inner {
         request: &GetAliasRequest,
     ) -> Result<AliasConfiguration, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "GetAlias", name, None)?.require_latest()?;
+        let target = self.resolve(context, "GetAlias", name, None)?.require_latest()?;
         let found = self.find_target(target)?;
         let name = request.name.as_deref().unwrap_or_default();
         match found.entry.aliases.get(name) {
@@ -135,7 +135,7 @@ impl Inner {
         request: &ListAliasesRequest,
     ) -> Result<ListAliasesResponse, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "ListAliases", name, None)?;
+        let target = self.resolve(context, "ListAliases", name, None)?;
         let found = self.find_target(target.unqualified())?;
         let after = place(request.marker.as_deref())?;
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);

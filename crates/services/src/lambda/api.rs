@@ -1,24 +1,30 @@
 //! The generated trait, operation by operation. Operations that are not here answer "not implemented".
 
 use lambkin_model::lambda::{
-    AliasConfiguration, CreateAliasRequest, CreateFunctionRequest, DeleteAliasRequest, DeleteFunctionRequest,
-    DeleteFunctionResponse, FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest,
-    GetAccountSettingsResponse, GetAliasRequest, GetFunctionCodeSigningConfigRequest,
-    GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse,
-    GetFunctionConfigurationRequest, GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
+    AddPermissionRequest, AddPermissionResponse, AliasConfiguration, CreateAliasRequest,
+    CreateFunctionRequest, CreateFunctionUrlConfigRequest, CreateFunctionUrlConfigResponse,
+    DeleteAliasRequest, DeleteFunctionEventInvokeConfigRequest, DeleteFunctionRequest,
+    DeleteFunctionResponse, DeleteFunctionUrlConfigRequest, DeleteResourcePolicyRequest,
+    FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest, GetAccountSettingsResponse,
+    GetAliasRequest, GetFunctionCodeSigningConfigRequest, GetFunctionCodeSigningConfigResponse,
+    GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse, GetFunctionConfigurationRequest,
+    GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
     GetFunctionRecursionConfigResponse, GetFunctionRequest, GetFunctionResponse, GetFunctionUrlConfigRequest,
     GetFunctionUrlConfigResponse, GetPolicyRequest, GetPolicyResponse,
     GetProvisionedConcurrencyConfigRequest, GetProvisionedConcurrencyConfigResponse,
-    GetRuntimeManagementConfigRequest, GetRuntimeManagementConfigResponse, InvocationRequest,
-    InvocationResponse, Lambda, ListAliasesRequest, ListAliasesResponse,
-    ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse,
+    GetResourcePolicyRequest, GetResourcePolicyResponse, GetRuntimeManagementConfigRequest,
+    GetRuntimeManagementConfigResponse, InvocationRequest, InvocationResponse, Lambda, ListAliasesRequest,
+    ListAliasesResponse, ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse,
     ListFunctionUrlConfigsRequest, ListFunctionUrlConfigsResponse, ListFunctionsRequest,
     ListFunctionsResponse, ListProvisionedConcurrencyConfigsRequest,
     ListProvisionedConcurrencyConfigsResponse, ListTagsRequest, ListTagsResponse,
     ListVersionsByFunctionRequest, ListVersionsByFunctionResponse, PublishVersionRequest,
-    PutFunctionRecursionConfigRequest, PutFunctionRecursionConfigResponse, PutRuntimeManagementConfigRequest,
-    PutRuntimeManagementConfigResponse, TagResourceRequest, UntagResourceRequest, UpdateAliasRequest,
-    UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest, errors,
+    PutFunctionEventInvokeConfigRequest, PutFunctionRecursionConfigRequest,
+    PutFunctionRecursionConfigResponse, PutResourcePolicyRequest, PutResourcePolicyResponse,
+    PutRuntimeManagementConfigRequest, PutRuntimeManagementConfigResponse, RemovePermissionRequest,
+    TagResourceRequest, UntagResourceRequest, UpdateAliasRequest, UpdateFunctionCodeRequest,
+    UpdateFunctionConfigurationRequest, UpdateFunctionEventInvokeConfigRequest,
+    UpdateFunctionUrlConfigRequest, UpdateFunctionUrlConfigResponse, errors,
 };
 use lambkin_model::{AwsError, RequestContext};
 
@@ -192,8 +198,47 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: GetPolicyRequest,
     ) -> Result<GetPolicyResponse, AwsError> {
-        let absent = |_: &_| "The resource you requested does not exist.".to_owned();
-        Err(self.inner.absent(context, "GetPolicy", &input.function_name, &input.qualifier, absent))
+        self.inner.get_policy(context, &input)
+    }
+
+    async fn add_permission(
+        &self,
+        context: &RequestContext,
+        input: AddPermissionRequest,
+    ) -> Result<AddPermissionResponse, AwsError> {
+        self.inner.add_permission(context, input).await
+    }
+
+    async fn remove_permission(
+        &self,
+        context: &RequestContext,
+        input: RemovePermissionRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.remove_permission(context, input).await
+    }
+
+    async fn put_resource_policy(
+        &self,
+        context: &RequestContext,
+        input: PutResourcePolicyRequest,
+    ) -> Result<PutResourcePolicyResponse, AwsError> {
+        self.inner.put_resource_policy(context, input).await
+    }
+
+    async fn get_resource_policy(
+        &self,
+        context: &RequestContext,
+        input: GetResourcePolicyRequest,
+    ) -> Result<GetResourcePolicyResponse, AwsError> {
+        self.inner.get_resource_policy(context, &input)
+    }
+
+    async fn delete_resource_policy(
+        &self,
+        context: &RequestContext,
+        input: DeleteResourcePolicyRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.delete_resource_policy(context, input).await
     }
 
     async fn get_function_url_config(
@@ -201,14 +246,31 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: GetFunctionUrlConfigRequest,
     ) -> Result<GetFunctionUrlConfigResponse, AwsError> {
-        let absent = |_: &_| "The resource you requested does not exist.".to_owned();
-        Err(self.inner.absent(
-            context,
-            "GetFunctionUrlConfig",
-            &input.function_name,
-            &input.qualifier,
-            absent,
-        ))
+        self.inner.get_url(context, &input)
+    }
+
+    async fn create_function_url_config(
+        &self,
+        context: &RequestContext,
+        input: CreateFunctionUrlConfigRequest,
+    ) -> Result<CreateFunctionUrlConfigResponse, AwsError> {
+        self.inner.create_url(context, input).await
+    }
+
+    async fn update_function_url_config(
+        &self,
+        context: &RequestContext,
+        input: UpdateFunctionUrlConfigRequest,
+    ) -> Result<UpdateFunctionUrlConfigResponse, AwsError> {
+        self.inner.update_url(context, input).await
+    }
+
+    async fn delete_function_url_config(
+        &self,
+        context: &RequestContext,
+        input: DeleteFunctionUrlConfigRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.delete_url(context, input).await
     }
 
     async fn get_function_event_invoke_config(
@@ -216,12 +278,31 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: GetFunctionEventInvokeConfigRequest,
     ) -> Result<FunctionEventInvokeConfig, AwsError> {
-        let (name, qualifier) = (&input.function_name, &input.qualifier);
-        Err(self.inner.absent(context, "GetFunctionEventInvokeConfig", name, qualifier, |target| {
-            let qualifier = target.qualifier.as_deref().unwrap_or(super::names::LATEST);
-            let arn = target.scope.function_arn(&target.name);
-            format!("The function {arn}:{qualifier} doesn't have an EventInvokeConfig")
-        }))
+        self.inner.get_event_invoke(context, &input)
+    }
+
+    async fn put_function_event_invoke_config(
+        &self,
+        context: &RequestContext,
+        input: PutFunctionEventInvokeConfigRequest,
+    ) -> Result<FunctionEventInvokeConfig, AwsError> {
+        self.inner.put_event_invoke(context, input).await
+    }
+
+    async fn update_function_event_invoke_config(
+        &self,
+        context: &RequestContext,
+        input: UpdateFunctionEventInvokeConfigRequest,
+    ) -> Result<FunctionEventInvokeConfig, AwsError> {
+        self.inner.update_event_invoke(context, input).await
+    }
+
+    async fn delete_function_event_invoke_config(
+        &self,
+        context: &RequestContext,
+        input: DeleteFunctionEventInvokeConfigRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.delete_event_invoke(context, input).await
     }
 
     async fn get_provisioned_concurrency_config(
@@ -282,11 +363,7 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: ListFunctionEventInvokeConfigsRequest,
     ) -> Result<ListFunctionEventInvokeConfigsResponse, AwsError> {
-        self.inner.existing(context, "ListFunctionEventInvokeConfigs", &input.function_name, &None)?;
-        Ok(ListFunctionEventInvokeConfigsResponse {
-            function_event_invoke_configs: Some(Vec::new()),
-            next_marker: None,
-        })
+        self.inner.list_event_invokes(context, &input)
     }
 
     async fn list_function_url_configs(
@@ -294,8 +371,7 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: ListFunctionUrlConfigsRequest,
     ) -> Result<ListFunctionUrlConfigsResponse, AwsError> {
-        self.inner.existing(context, "ListFunctionUrlConfigs", &input.function_name, &None)?;
-        Ok(ListFunctionUrlConfigsResponse { function_url_configs: Some(Vec::new()), next_marker: None })
+        self.inner.list_urls(context, &input)
     }
 
     async fn list_provisioned_concurrency_configs(

@@ -74,7 +74,6 @@ impl Entry {
     }
 
     /// All settings of that type by qualifier.
-    #[expect(dead_code, reason = "for lists of settings, which come next")]
     pub(crate) fn dependents<T: Dependent>(&self) -> impl Iterator<Item = (&str, Arc<T>)> {
         self.dependents
             .range((T::KIND, String::new())..)

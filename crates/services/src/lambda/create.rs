@@ -90,7 +90,7 @@ impl Inner {
         request: DeleteFunctionRequest,
     ) -> Result<DeleteFunctionResponse, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "DeleteFunction", name, request.qualifier.as_deref())?;
+        let target = self.resolve(context, "DeleteFunction", name, request.qualifier.as_deref())?;
         match target.qualifier.as_deref() {
             None => self.delete_whole(&target).await?,
             Some(LATEST) => {

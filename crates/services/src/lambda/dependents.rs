@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::faults;
 use super::names::{LATEST, Target};
 use super::record::{self, part_key};
-use super::{Inner, function_settings};
+use super::{Inner, event_invoke, function_settings, permissions, url_config};
 
 /// A setting of a function, a version or an alias.
 pub(crate) trait Dependent: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -39,8 +39,13 @@ pub(crate) type Dependents = BTreeMap<(&'static str, String), AnyDependent>;
 type Reader = fn(&[u8]) -> Result<AnyDependent, String>;
 
 /// All kinds of settings.
-const KINDS: &[(&str, Reader)] =
-    &[kind::<function_settings::Recursion>(), kind::<function_settings::RuntimeManagement>()];
+const KINDS: &[(&str, Reader)] = &[
+    kind::<event_invoke::EventInvoke>(),
+    kind::<function_settings::Recursion>(),
+    kind::<function_settings::RuntimeManagement>(),
+    kind::<permissions::Policy>(),
+    kind::<url_config::Url>(),
+];
 
 const fn kind<T: Dependent>() -> (&'static str, Reader) {
     (T::KIND, read_any::<T>)

@@ -28,6 +28,18 @@ pub(crate) fn precondition_failed() -> AwsError {
     .with("Type", "User")
 }
 
+/// 403 `AccessDeniedException`: no resource policy lets a caller, as its ARN or service, run an operation.
+pub(crate) fn access_denied(who: &str, operation: &str, resource: &str) -> AwsError {
+    AwsError::new(
+        "AccessDeniedException",
+        403,
+        format!(
+            "User: {who} is not authorized to perform: lambda:{operation} on resource: {resource} because no \
+             resource-based policy allows the lambda:{operation} action"
+        ),
+    )
+}
+
 /// A setting that Lambkin knows and cannot honour yet; it is never stored silently.
 pub(crate) fn unsupported(setting: &str) -> AwsError {
     invalid(format!("Lambkin does not support {setting} yet."))

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Inner;
 use super::dependents::Dependent;
 use super::faults::invalid;
-use super::names::{self, LATEST};
+use super::names::LATEST;
 use super::record::FORMAT;
 use super::resolve::Found;
 use super::view::runtime_version_arn;
@@ -76,7 +76,7 @@ impl Inner {
         request: PutFunctionRecursionConfigRequest,
     ) -> Result<PutFunctionRecursionConfigResponse, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "PutFunctionRecursionConfig", name, None)?.require_latest()?;
+        let target = self.resolve(context, "PutFunctionRecursionConfig", name, None)?.require_latest()?;
         let asked = request.recursive_loop.unwrap_or_default();
         let allow = asked == "Allow";
         self.set_dependent(&target, |_| Ok((Some(Recursion { v: FORMAT, allow }), ()))).await?;

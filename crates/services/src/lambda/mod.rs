@@ -2,33 +2,38 @@
 //!
 //! A function is one record in the metadata store with further ones for its versions, its aliases (`record`)
 //! and its settings (`dependents`); the `catalogue` holds all of them in memory. `resolve` finds there what a
-//! name and a qualifier mean. Reads and invokes touch the catalogue only. Writers commit with a condition on
+//! name and a qualifier mean, once `authorize` has asked the resource policy. Reads and invokes touch the catalogue only. Writers commit with a condition on
 //! the function record's revision and answer once the catalogue has applied it (`change`); `reconcile` then
 //! prepares the function or version and settles its state.
 
 mod aliases;
 mod api;
 mod archive;
+mod authorize;
 mod catalogue;
 mod change;
 mod code;
 mod create;
 mod dependents;
 mod download;
+mod event_invoke;
 mod faults;
 mod function_settings;
 mod invoke;
 mod names;
+mod permissions;
 mod read;
 mod reconcile;
 mod record;
 mod resolve;
+mod resource_policy;
 mod role;
 mod routing;
 mod runtimes;
 mod settings;
 mod tags;
 mod update;
+mod url_config;
 mod versions;
 mod view;
 
@@ -45,6 +50,7 @@ use lambkin_core::metadata::{MetadataStore, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
+pub use authorize::ServiceCall;
 pub use download::DownloadError;
 pub use role::RoleCheck;
 

@@ -9,6 +9,8 @@ use lambkin_model::{AwsError, RequestContext};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::faults::access_denied;
+
 /// Longest bare function name in characters (the model's bound is that of an ARN).
 pub(crate) const MAX_NAME: usize = 64;
 
@@ -191,19 +193,36 @@ fn is_qualifier(part: &str) -> bool {
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')))
 }
 
-/// Reads FunctionName and Qualifier of a request.
+/// Reads FunctionName and Qualifier of a request about the caller's own functions.
 ///
 /// # Errors
-/// AWS's answers for a bad or too long name, a foreign region or account, and a qualifier that contradicts
-/// the one in the name.
+/// Those of [`read`], and AWS's refusal for a foreign account.
 pub(crate) fn resolve(
     context: &RequestContext,
     operation: &str,
     function_name: Option<&str>,
     qualifier: Option<&str>,
 ) -> Result<Target, AwsError> {
+    let target = read(context, function_name, qualifier)?;
+    match *target.scope.account == *context.caller.account {
+        true => Ok(target),
+        false => Err(access_denied(&context.caller.arn, operation, &target.arn())),
+    }
+}
+
+/// Reads FunctionName and Qualifier of a request, whichever account's function they name: whether the caller
+/// may do anything with it is to be asked next.
+///
+/// # Errors
+/// AWS's answers for a bad or too long name, a foreign region, and a qualifier that contradicts the one in the
+/// name.
+pub(crate) fn read(
+    context: &RequestContext,
+    function_name: Option<&str>,
+    qualifier: Option<&str>,
+) -> Result<Target, AwsError> {
     let text = function_name.unwrap_or_default();
-    let scope = scope_of(context);
+    let own = scope_of(context);
     let Some(parsed) = parse(text) else {
         return Err(validation(format!(
             "1 validation error detected: Value '{text}' at 'functionName' failed to satisfy constraint: \
@@ -220,28 +239,18 @@ pub(crate) fn resolve(
         )));
     }
     if let Some(region) = parsed.region
-        && region != &*scope.region
+        && region != &*own.region
     {
         return Err(errors::resource_not_found_exception(format!(
             "Functions from '{region}' are not reachable in this region ('{}')",
-            scope.region
+            own.region
         ))
         .with("Type", "User"));
     }
-    if let Some(account) = parsed.account
-        && account != &*scope.account
-    {
-        let arn = Scope::new(account, scope.region.clone()).function_arn(parsed.name);
-        return Err(AwsError::new(
-            "AccessDeniedException",
-            403,
-            format!(
-                "User: {} is not authorized to perform: lambda:{operation} on resource: {arn} because no \
-                 resource-based policy allows the lambda:{operation} action",
-                context.caller.arn
-            ),
-        ));
-    }
+    let scope = match parsed.account {
+        Some(account) => Scope::new(account, own.region),
+        None => own,
+    };
     let qualifier = match (parsed.qualifier, qualifier) {
         (Some(named), Some(given)) if named != given => {
             return Err(errors::invalid_parameter_value_exception(

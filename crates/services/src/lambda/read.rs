@@ -15,7 +15,7 @@ use lambkin_model::{AwsError, RequestContext};
 use super::archive::MAX_UNZIPPED;
 use super::catalogue::Entry;
 use super::create::{MAX_TOTAL_CODE, MAX_ZIP};
-use super::faults::{invalid, not_found};
+use super::faults::invalid;
 use super::names::{self, Target, Version};
 use super::versions::versions_after;
 use super::view::Shown;
@@ -169,21 +169,6 @@ impl Inner {
     ) -> Result<GetFunctionConcurrencyResponse, AwsError> {
         self.existing(context, "GetFunctionConcurrency", name, &None)?;
         Ok(GetFunctionConcurrencyResponse::default())
-    }
-
-    /// What reads of a part answer that the function does not have.
-    pub(crate) fn absent(
-        &self,
-        context: &RequestContext,
-        operation: &str,
-        name: &Option<String>,
-        qualifier: &Option<String>,
-        message: impl FnOnce(&Target) -> String,
-    ) -> AwsError {
-        match self.existing(context, operation, name, qualifier) {
-            Ok(target) => not_found(message(&target)),
-            Err(error) => error,
-        }
     }
 
     /// The target of a request, if that function exists.

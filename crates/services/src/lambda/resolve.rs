@@ -58,10 +58,11 @@ impl Found {
 }
 
 impl Inner {
-    /// Reads FunctionName and Qualifier and finds what they mean.
+    /// Reads FunctionName and Qualifier, asks whether the caller may run the operation, named as in IAM, and finds
+    /// what they mean.
     ///
     /// # Errors
-    /// Those of [`names::resolve`]; "Function not found" with the qualifier in the ARN.
+    /// Those of [`names::read`]; `AccessDeniedException`; "Function not found" with the qualifier in the ARN.
     pub(crate) fn find(
         &self,
         context: &RequestContext,
@@ -69,7 +70,10 @@ impl Inner {
         name: Option<&str>,
         qualifier: Option<&str>,
     ) -> Result<Found, AwsError> {
-        self.find_target(names::resolve(context, operation, name, qualifier)?)
+        let target = names::read(context, name, qualifier)?;
+        let entry = self.catalogue.get(&target.scope, &target.name);
+        self.authorize(context, operation, &target, entry.as_deref())?;
+        Self::find_in(target, entry)
     }
 
     /// Finds what a target means.
@@ -77,9 +81,12 @@ impl Inner {
     /// # Errors
     /// "Function not found" with the qualifier in the ARN.
     pub(crate) fn find_target(&self, target: Target) -> Result<Found, AwsError> {
-        let Some(entry) = self.catalogue.get(&target.scope, &target.name) else {
-            return Err(target.not_found());
-        };
+        let entry = self.catalogue.get(&target.scope, &target.name);
+        Self::find_in(target, entry)
+    }
+
+    fn find_in(target: Target, entry: Option<Arc<Entry>>) -> Result<Found, AwsError> {
+        let Some(entry) = entry else { return Err(target.not_found()) };
         let (version, alias) = match target.qualifier.as_deref() {
             None | Some(LATEST) => (Some(Version::Latest), None),
             Some(number) if is_number(number) => (Version::parse(number), None),

@@ -6,7 +6,7 @@ use lambkin_model::{AwsError, RequestContext};
 
 use super::Inner;
 use super::faults::{invalid, not_found};
-use super::names::{self, Target};
+use super::names::Target;
 
 /// Most tags of a resource (AWS quota).
 const MAX_TAGS: usize = 50;
@@ -21,7 +21,7 @@ impl Inner {
         context: &RequestContext,
         resource: Option<&str>,
     ) -> Result<BTreeMap<String, String>, AwsError> {
-        let target = target(context, "ListTags", resource)?;
+        let target = self.tag_target(context, "ListTags", resource)?;
         Ok(self.find_target(target)?.entry.record.tags.clone())
     }
 
@@ -31,7 +31,7 @@ impl Inner {
         resource: Option<&str>,
         tags: BTreeMap<String, String>,
     ) -> Result<(), AwsError> {
-        let target = target(context, "TagResource", resource)?;
+        let target = self.tag_target(context, "TagResource", resource)?;
         self.change(&target, |record| {
             let mut next = record.clone();
             next.tags = check(next.tags, tags.clone())?;
@@ -47,7 +47,7 @@ impl Inner {
         resource: Option<&str>,
         keys: &[String],
     ) -> Result<(), AwsError> {
-        let target = target(context, "UntagResource", resource)?;
+        let target = self.tag_target(context, "UntagResource", resource)?;
         self.change(&target, |record| {
             let mut next = record.clone();
             next.tags.retain(|key, _| !keys.contains(key));
@@ -55,6 +55,26 @@ impl Inner {
         })
         .await?;
         Ok(())
+    }
+
+    /// The function whose ARN is given; of the taggable resources only functions exist.
+    fn tag_target(
+        &self,
+        context: &RequestContext,
+        operation: &str,
+        resource: Option<&str>,
+    ) -> Result<Target, AwsError> {
+        let arn = resource.unwrap_or_default();
+        if !arn.contains(":function:") {
+            return Err(not_found(format!("The resource {arn} does not exist.")));
+        }
+        let target = self.resolve(context, operation, Some(arn), None)?;
+        if target.qualifier.is_some() {
+            return Err(invalid(
+                "Tags on function aliases and versions are not supported. Please specify either a function ARN.",
+            ));
+        }
+        Ok(target)
     }
 }
 
@@ -80,21 +100,6 @@ pub(crate) fn check(
         return Err(invalid("Number of tags exceeds resource tag limit."));
     }
     Ok(tags)
-}
-
-/// The function whose ARN is given; of the taggable resources only functions exist.
-fn target(context: &RequestContext, operation: &str, resource: Option<&str>) -> Result<Target, AwsError> {
-    let arn = resource.unwrap_or_default();
-    if !arn.contains(":function:") {
-        return Err(not_found(format!("The resource {arn} does not exist.")));
-    }
-    let target = names::resolve(context, operation, Some(arn), None)?;
-    if target.qualifier.is_some() {
-        return Err(invalid(
-            "Tags on function aliases and versions are not supported. Please specify either a function ARN.",
-        ));
-    }
-    Ok(target)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::create::{
     CodeSource, check_zip_size, new_revision_id, package_error, package_of, refuse_publish_to,
 };
 use super::faults::{conflict, precondition_failed};
-use super::names::{self, Target};
+use super::names::Target;
 use super::record::{FunctionRecord, Snapshot};
 use super::versions::{publish, published};
 use super::view::Shown;
@@ -23,7 +23,7 @@ impl Inner {
         request: UpdateFunctionCodeRequest,
     ) -> Result<FunctionConfiguration, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "UpdateFunctionCode", name, None)?.require_latest()?;
+        let target = self.resolve(context, "UpdateFunctionCode", name, None)?.require_latest()?;
         let found = self.find_target(target.clone())?;
         refuse_publish_to(request.publish_to.as_deref())?;
         let architecture = match request.architectures.as_deref() {
@@ -89,7 +89,7 @@ impl Inner {
         request: UpdateFunctionConfigurationRequest,
     ) -> Result<FunctionConfiguration, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "UpdateFunctionConfiguration", name, None)?.require_latest()?;
+        let target = self.resolve(context, "UpdateFunctionConfiguration", name, None)?.require_latest()?;
         let record = self
             .change(&target, |record| {
                 let config = settings::update(&request, &target.name, &record.current.config)?;

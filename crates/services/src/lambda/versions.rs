@@ -12,7 +12,7 @@ use super::catalogue::Entry;
 use super::change::{delete, put_version};
 use super::create::new_revision_id;
 use super::faults::{conflict, invalid, unsupported};
-use super::names::{self, LATEST, Target, Version};
+use super::names::{LATEST, Target, Version};
 use super::read::{page, place};
 use super::record::{FORMAT, FunctionRecord, State, Status, VERSION_KIND, VersionRecord, part_key};
 use super::update::check_changeable;
@@ -27,7 +27,7 @@ impl Inner {
         request: PublishVersionRequest,
     ) -> Result<FunctionConfiguration, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "PublishVersion", name, None)?.require_latest()?;
+        let target = self.resolve(context, "PublishVersion", name, None)?.require_latest()?;
         let version = loop {
             let owner = self.owner(&target).await?;
             if request.publish_to.is_some() {
@@ -68,7 +68,7 @@ impl Inner {
         request: &ListVersionsByFunctionRequest,
     ) -> Result<ListVersionsByFunctionResponse, AwsError> {
         let name = request.function_name.as_deref();
-        let target = names::resolve(context, "ListVersionsByFunction", name, None)?;
+        let target = self.resolve(context, "ListVersionsByFunction", name, None)?;
         let found = self.find_target(target.unqualified())?;
         let after = match place(request.marker.as_deref())? {
             None => None,

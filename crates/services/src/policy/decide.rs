@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::condition::like;
+use super::condition::{arn_like, like};
 use super::document::{Document, Patterns, Principal, Principals, Statement};
 
 /// What a document says of a request.
@@ -37,16 +37,31 @@ pub(crate) enum Who<'a> {
 
 /// Condition keys of a request; names are not distinguished by case.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Keys(BTreeMap<String, String>);
+pub(crate) struct Keys(BTreeMap<String, Option<String>>);
 
 impl Keys {
-    /// Sets a key.
-    pub(crate) fn set(&mut self, key: &str, value: impl Into<String>) {
-        self.0.insert(key.to_ascii_lowercase(), value.into());
+    /// Keys of a request of which is not known where it comes from and what time it is; the time can be set.
+    pub(crate) fn of_request() -> Self {
+        let mut keys = Self::default();
+        for key in ["aws:SourceIp", "aws:CurrentTime", "aws:EpochTime"] {
+            keys.set_unknown(key);
+        }
+        keys
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(&key.to_ascii_lowercase()).map(String::as_str)
+    /// Sets a key.
+    pub(crate) fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.0.insert(key.to_ascii_lowercase(), Some(value.into()));
+    }
+
+    /// Says that the request has this key, but that its value is not known here.
+    pub(crate) fn set_unknown(&mut self, key: &str) {
+        self.0.insert(key.to_ascii_lowercase(), None);
+    }
+
+    /// The value of a key; the inner `None` where it has one that is not known.
+    pub(super) fn get(&self, key: &str) -> Option<Option<&str>> {
+        self.0.get(&key.to_ascii_lowercase()).map(Option::as_deref)
     }
 }
 
@@ -57,6 +72,8 @@ pub(crate) struct Request<'a> {
     pub(crate) who: Who<'a>,
     /// For what, e.g. `sts:AssumeRole`.
     pub(crate) action: &'a str,
+    /// Of which resource, as its ARN; `None` for trust policies, whose statements name none.
+    pub(crate) resource: Option<&'a str>,
     /// Condition keys.
     pub(crate) keys: Keys,
 }
@@ -70,13 +87,16 @@ enum Fit {
 }
 
 impl Document {
-    /// Decides on a request by the statements' principals, actions and conditions; resources are not looked
-    /// at. A condition that cannot be evaluated never allows, and never spares from a denial.
+    /// Decides on a request by the statements' principals, actions, resources and conditions. A condition
+    /// that cannot be evaluated never allows, and never spares from a denial.
     pub(crate) fn decide(&self, request: &Request<'_>) -> Decision {
         let mut decision = Decision::Silent;
         for statement in &self.statements {
             let fit = fit(statement, request);
-            if fit == Fit::No || !matches(&statement.actions, &request.action.to_ascii_lowercase()) {
+            if fit == Fit::No
+                || !matches(&statement.actions, &request.action.to_ascii_lowercase())
+                || !is_about(statement, request.resource)
+            {
                 continue;
             }
             let holds = |unknown| {
@@ -101,6 +121,20 @@ impl Document {
 /// Whether an action in lower case is among a statement's.
 fn matches(actions: &Patterns, action: &str) -> bool {
     actions.patterns.iter().any(|pattern| like(&pattern.to_ascii_lowercase(), action)) != actions.negated
+}
+
+impl Statement {
+    /// Whether it is about a resource.
+    pub(crate) fn names(&self, resource: &str) -> bool {
+        is_about(self, Some(resource))
+    }
+}
+
+/// Whether a statement is about a resource.
+fn is_about(statement: &Statement, resource: Option<&str>) -> bool {
+    let (Some(resource), Some(resources)) = (resource, &statement.resources) else { return true };
+    let mut patterns = resources.patterns.iter();
+    patterns.any(|pattern| pattern == "*" || arn_like(pattern, resource)) != resources.negated
 }
 
 fn fit(statement: &Statement, request: &Request<'_>) -> Fit {
@@ -143,3 +177,7 @@ fn fit_one(principal: &Principal, who: &Who<'_>) -> Fit {
 #[cfg(test)]
 #[path = "decide_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "decide_resource_tests.rs"]
+mod resource_tests;

@@ -17,9 +17,9 @@ fn statement(effect: &str, principal: &str, more: &str) -> String {
 fn decide(statements: &[String], who: &Who<'_>, keys: &[(&str, &str)]) -> Decision {
     let text = format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","));
     let document = Document::parse(&text, Kind::Trust).unwrap();
-    let mut set = Keys::default();
+    let mut set = Keys::of_request();
     keys.iter().for_each(|(key, value)| set.set(key, *value));
-    document.decide(&Request { who: who.clone(), action: "sts:AssumeRole", keys: set })
+    document.decide(&Request { who: who.clone(), action: "sts:AssumeRole", resource: None, keys: set })
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Managed,
     /// Trust policy of a role: a principal, no resource, STS actions only.
     Trust,
+    /// Policy of a Lambda resource: a principal, a resource, Lambda actions only.
+    Resource,
 }
 
 /// A policy document that keeps the grammar.
@@ -29,10 +31,12 @@ pub(crate) struct Statement {
     /// Whom it is about; `None` in identity policies.
     pub(crate) principals: Option<Principals>,
     pub(crate) actions: Patterns,
+    /// What it is about; `None` in trust policies.
+    pub(crate) resources: Option<Patterns>,
     pub(crate) conditions: Vec<Condition>,
 }
 
-/// `Action` and `NotAction`: texts with `*` and `?`.
+/// `Action`, `NotAction`, `Resource` and `NotResource`: texts with `*` and `?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Patterns {
     /// Whether everything is meant that does not match.
@@ -72,7 +76,7 @@ impl Document {
     /// AWS's text for what is wrong.
     pub(crate) fn parse(text: &str, kind: Kind) -> Result<Self, String> {
         let trust = kind == Kind::Trust;
-        let unreadable = if trust { "This policy contains invalid Json" } else { SYNTAX };
+        let unreadable = if has_principal(kind) { "This policy contains invalid Json" } else { SYNTAX };
         let Ok(Json::Object(members)) = serde_json::from_str::<Json>(text) else {
             return Err(unreadable.to_owned());
         };
@@ -101,14 +105,19 @@ impl Document {
         let list = match statements {
             Some(Json::List(list)) if !list.is_empty() => list,
             Some(one @ Json::Object(_)) => vec![one],
-            None if trust => return Err("Missing required field Statement".to_owned()),
+            None if has_principal(kind) => return Err("Missing required field Statement".to_owned()),
             _ => return Err(SYNTAX.to_owned()),
         };
         let mut ids = BTreeSet::new();
         let statements =
-            list.into_iter().map(|json| statement(json, trust, &mut ids)).collect::<Result<_, _>>()?;
+            list.into_iter().map(|json| statement(json, kind, &mut ids)).collect::<Result<_, _>>()?;
         Ok(Self { statements })
     }
+}
+
+/// Whether statements say whom they are about.
+fn has_principal(kind: Kind) -> bool {
+    matches!(kind, Kind::Trust | Kind::Resource)
 }
 
 /// A statement's members before they are understood.
@@ -121,14 +130,15 @@ struct Parts {
     condition: Option<Json>,
 }
 
-fn statement(json: Json, trust: bool, ids: &mut BTreeSet<String>) -> Result<Statement, String> {
+fn statement(json: Json, kind: Kind, ids: &mut BTreeSet<String>) -> Result<Statement, String> {
+    let (trust, strict) = (kind == Kind::Trust, has_principal(kind));
     let Json::Object(members) = json else { return Err(SYNTAX.to_owned()) };
     let mut parts = Parts::default();
     for (name, value) in members {
         let negated = name.starts_with("Not");
         let place = match name.as_str() {
             "Sid" => {
-                check_sid(value, ids)?;
+                check_sid(value, kind, ids)?;
                 continue;
             }
             "Effect" => {
@@ -139,14 +149,14 @@ fn statement(json: Json, trust: bool, ids: &mut BTreeSet<String>) -> Result<Stat
                 parts.condition = Some(value);
                 continue;
             }
-            "Principal" | "NotPrincipal" if !trust => {
+            "Principal" | "NotPrincipal" if !strict => {
                 return Err("Policy document should not specify a principal.".to_owned());
             }
             "Resource" | "NotResource" if trust => return Err(format!("Has prohibited field {name}")),
             "Principal" | "NotPrincipal" => &mut parts.principal,
             "Action" | "NotAction" => &mut parts.action,
             "Resource" | "NotResource" => &mut parts.resource,
-            _ if trust => return Err(format!("Unknown field {name}")),
+            _ if strict => return Err(format!("Unknown field {name}")),
             _ => return Err(SYNTAX.to_owned()),
         };
         if place.replace((negated, value)).is_some() {
@@ -157,39 +167,45 @@ fn statement(json: Json, trust: bool, ids: &mut BTreeSet<String>) -> Result<Stat
     let allow = match parts.effect {
         Some(Json::Text(effect)) if effect == "Allow" => true,
         Some(Json::Text(effect)) if effect == "Deny" => false,
-        Some(Json::Text(effect)) if trust => return Err(format!("Invalid effect: {effect}")),
-        None if trust => return Err(missing("Effect")),
+        Some(Json::Text(effect)) if strict => return Err(format!("Invalid effect: {effect}")),
+        None if strict => return Err(missing("Effect")),
         _ => return Err(SYNTAX.to_owned()),
     };
     let principals = match parts.principal {
         Some((negated, value)) => Some(principals(negated, value)?),
-        None if trust => return Err(missing("Principal")),
+        None if strict => return Err(missing("Principal")),
         None => None,
     };
     let actions = match parts.action {
         Some((negated, value)) => Patterns { negated, patterns: texts(value)? },
-        None if trust => return Err(missing("Action")),
+        None if strict => return Err(missing("Action")),
         None => return Err("Policy statement must contain actions.".to_owned()),
     };
     if actions.patterns.is_empty() {
         return Err("Policy statement must contain actions.".to_owned());
     }
-    actions.patterns.iter().try_for_each(|action| check_action(action, trust))?;
+    actions.patterns.iter().try_for_each(|action| check_action(action, kind))?;
     let resources = match parts.resource {
-        Some((_, value)) => texts(value)?,
-        None => Vec::new(),
+        Some((negated, value)) => Some(Patterns { negated, patterns: texts(value)? }),
+        None => None,
     };
-    if resources.is_empty() && !trust {
-        return Err("Policy statement must contain resources.".to_owned());
+    match &resources {
+        _ if trust => {}
+        None if strict => return Err(missing("Resource")),
+        Some(resources) if !resources.patterns.is_empty() => {
+            resources.patterns.iter().try_for_each(|resource| check_resource(resource))?;
+        }
+        _ => return Err("Policy statement must contain resources.".to_owned()),
     }
-    resources.iter().try_for_each(|resource| check_resource(resource))?;
     let conditions = parts.condition.map(conditions).transpose()?.unwrap_or_default();
-    Ok(Statement { allow, principals, actions, conditions })
+    Ok(Statement { allow, principals, actions, resources, conditions })
 }
 
-fn check_sid(value: Json, ids: &mut BTreeSet<String>) -> Result<(), String> {
+fn check_sid(value: Json, kind: Kind, ids: &mut BTreeSet<String>) -> Result<(), String> {
     let Json::Text(id) = value else { return Err(SYNTAX.to_owned()) };
-    if !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    // Those of permissions that were added one by one may have these too.
+    let plain = if kind == Kind::Resource { id.replace(['-', '_'], "") } else { id.clone() };
+    if !plain.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(
             "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular \
                     expression [0-9A-Za-z]*"
@@ -228,8 +244,18 @@ const TRUST_ACTIONS: &[&str] = &[
     "sts:tagsession",
 ];
 
-fn check_action(action: &str, trust: bool) -> Result<(), String> {
-    if trust {
+fn check_action(action: &str, kind: Kind) -> Result<(), String> {
+    if kind == Kind::Resource {
+        let name = action.split_once(':').filter(|(vendor, _)| vendor.eq_ignore_ascii_case("lambda"));
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic() || b"*?".contains(&byte))
+        };
+        return match action == "*" || name.is_some_and(|(_, name)| is_name(name)) {
+            true => Ok(()),
+            false => Err(format!("The action {action} is not one of Lambda.")),
+        };
+    }
+    if kind == Kind::Trust {
         let pattern = action.to_ascii_lowercase();
         let fits =
             pattern.starts_with("sts:") && TRUST_ACTIONS.iter().any(|known| condition::like(&pattern, known));
@@ -311,7 +337,7 @@ fn principals(negated: bool, value: Json) -> Result<Principals, String> {
     Ok(Principals { negated, list })
 }
 
-fn aws_principal(text: &str) -> Option<Principal> {
+pub(super) fn aws_principal(text: &str) -> Option<Principal> {
     if text == "*" {
         return Some(Principal::Everyone);
     }
@@ -341,11 +367,11 @@ fn has_name(resource: &str, types: &[&str]) -> bool {
         .any(|name| !name.is_empty() && !name.ends_with('/') && !name.contains(['*', '?']))
 }
 
-fn is_account(text: &str) -> bool {
+pub(super) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn is_service(text: &str) -> bool {
+pub(super) fn is_service(text: &str) -> bool {
     let suffix = [".amazonaws.com", ".amazonaws.com.cn", ".amazon.com", ".aws.internal"];
     let name = suffix.iter().find_map(|suffix| text.strip_suffix(suffix));
     name.is_some_and(|name| {

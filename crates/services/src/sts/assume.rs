@@ -42,7 +42,7 @@ impl StsService {
         if !is_role_arn(&arn) {
             return Err(invalid("Request ARN is invalid"));
         }
-        let mut keys = Keys::default();
+        let mut keys = Keys::of_request();
         keys.set("sts:RoleSessionName", name.as_str());
         if let Some(id) = input.external_id {
             keys.set("sts:ExternalId", id);
@@ -57,7 +57,7 @@ impl StsService {
         keys.set("aws:PrincipalIsAWSService", "false");
         keys.set("aws:userid", caller.user_id.as_str());
         let who = Who::Principal { account: &caller.account, arn: &caller.arn, role };
-        let request = Request { who, action: "sts:AssumeRole", keys };
+        let request = Request { who, action: "sts:AssumeRole", resource: None, keys };
         let Some((role, Decision::Allow)) = self.roles.decide(&arn, &request) else {
             return Err(denied(format!(
                 "User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}",

@@ -20,6 +20,8 @@ use crate::testing::{MemBlobs, context, context_of, zip_of};
 
 mod aliases;
 mod operations;
+mod per_qualifier;
+mod permissions;
 mod states;
 mod versions;
 
