@@ -24,6 +24,9 @@ IMPLEMENTED = {
         GetRuntimeManagementConfig ListAliases ListFunctionEventInvokeConfigs ListFunctionUrlConfigs
         ListProvisionedConcurrencyConfigs
         CreateAlias DeleteAlias PublishVersion PutFunctionRecursionConfig PutRuntimeManagementConfig UpdateAlias
+        AddPermission DeleteResourcePolicy GetResourcePolicy PutResourcePolicy RemovePermission
+        DeleteFunctionEventInvokeConfig PutFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig
+        CreateFunctionUrlConfig DeleteFunctionUrlConfig UpdateFunctionUrlConfig
     """,
     "logs": """
         CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DescribeLogGroups
