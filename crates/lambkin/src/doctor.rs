@@ -38,7 +38,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         writeln!(out, "           {}", actions.join(" "))?;
     }
     writeln!(out, "\nNot served yet")?;
-    writeln!(out, "  function URLs and settings of asynchronous invocation are kept, and nothing follows them")?;
+    writeln!(
+        out,
+        "  function URLs and settings of asynchronous invocation are kept, and nothing follows them"
+    )?;
     let ready = checks.iter().all(|check| check.ok || !check.required);
     writeln!(out, "\n{}", if ready { "Functions can run here." } else { "Functions cannot run here yet." })?;
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
