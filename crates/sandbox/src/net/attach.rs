@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
-use super::elements;
 use super::routes::{link_header, route_header};
 use super::uplinks::Attachment;
 use crate::error::{Context, SandboxError};
@@ -25,40 +24,29 @@ const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_NONE: u8 = 1;
 const RTNH_F_ONLINK: u32 = 4;
 
-/// Makes the link, brings both ends up, puts the sandbox under its policy. Returns the number of the host's
+/// Makes the link and brings both ends up; the policy is in place already. Returns the number of the host's
 /// end, which no other link gets while the host runs.
 pub(crate) fn attach(attachment: &Attachment, host_namespace: &File) -> Result<u32, SandboxError> {
-    let (route, filter) = host_sockets(host_namespace)?;
+    let route = host_socket(host_namespace)?;
     // Before the link is there: it is to have no IPv6 address.
     no_ipv6("/proc/sys/net/ipv6/conf/default/disable_ipv6").step("switch IPv6 off for eth0")?;
     let inside = Netlink::open(Family::Route).step("open netlink")?;
     inside.ask(&make_pair(attachment, host_namespace)).at("make link", &attachment.link)?;
     let inner = inside.index_of(INNER_NAME).at("find link", INNER_NAME)?;
     let outer = route.index_of(&attachment.link).at("find link", &attachment.link)?;
-    // Nothing passes before this.
-    elements::admit_sandbox(
-        &filter,
-        &attachment.table,
-        attachment.uplink,
-        &attachment.link,
-        attachment.address,
-    )
-    .step("put under network policy")?;
     route.ask(&host_side(attachment, outer)).at("configure link", &attachment.link)?;
     inside.ask(&sandbox_side(attachment, inner)).at("configure link", INNER_NAME)?;
     Ok(outer)
 }
 
-/// Sockets that act in the host's namespace.
-fn host_sockets(host_namespace: &File) -> Result<(Netlink, Netlink), SandboxError> {
+/// A socket that acts in the host's namespace.
+fn host_socket(host_namespace: &File) -> Result<Netlink, SandboxError> {
     let own = File::open("/proc/self/ns/net").step("open network namespace")?;
     enter_namespace(host_namespace.as_fd()).step("enter host's network namespace")?;
-    let sockets = Netlink::open(Family::Route)
-        .and_then(|route| Ok((route, Netlink::open(Family::Netfilter)?)))
-        .step("open netlink");
+    let socket = Netlink::open(Family::Route).step("open netlink");
     // Back in any case: what follows must not happen to the host.
     enter_namespace(own.as_fd()).step("enter own network namespace")?;
-    sockets
+    socket
 }
 
 fn no_ipv6(path: &str) -> io::Result<()> {

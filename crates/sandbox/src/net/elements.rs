@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::spec::Uplink;
@@ -43,6 +44,18 @@ fn learned_key(index: u32, address: Ipv4Addr, port: u16) -> Vec<u8> {
     key.extend(port.to_be_bytes());
     key.extend([0; 2]);
     key
+}
+
+/// This process's socket, kept open: closing one waits for all that was removed before, some 10 ms.
+static SOCKET: Mutex<Option<Netlink>> = Mutex::new(None);
+
+/// Opens the socket ahead of its use.
+pub(super) fn prepare() -> io::Result<()> {
+    let mut socket = SOCKET.lock().unwrap_or_else(PoisonError::into_inner);
+    if socket.is_none() {
+        *socket = Some(Netlink::open(Family::Netfilter)?);
+    }
+    Ok(())
 }
 
 /// A transaction of nf_tables.
@@ -92,30 +105,32 @@ impl<'a> Transaction<'a> {
         });
     }
 
-    fn commit(mut self, socket: &Netlink) -> io::Result<()> {
+    fn commit(mut self) -> io::Result<()> {
         self.bound(libc::NFNL_MSG_BATCH_END);
-        socket.ask(&self.batch)
+        let mut socket = SOCKET.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = match socket.take() {
+            Some(open) => open,
+            None => Netlink::open(Family::Netfilter)?,
+        };
+        open.ask(&self.batch)?;
+        // After an error there may be more to read, which would be taken for the next answer.
+        *socket = Some(open);
+        Ok(())
     }
 }
 
-/// Puts a sandbox under its policy. Some 50 us.
-pub(super) fn admit_sandbox(
-    socket: &Netlink,
-    table: &str,
-    uplink: Uplink,
-    link: &str,
-    address: Ipv4Addr,
-) -> io::Result<()> {
+/// Puts a sandbox under its policy. Some 50 us, as for each change here.
+pub(super) fn admit_sandbox(table: &str, uplink: Uplink, link: &str, address: Ipv4Addr) -> io::Result<()> {
     let mut transaction = Transaction::new(table);
     transaction.element(libc::NFT_MSG_NEWSETELEM, &set_name(uplink), &sandbox_key(link, address), None);
-    transaction.commit(socket)
+    transaction.commit()
 }
 
 /// Takes a sandbox out of its policy again; nothing of it passes any more. No error if it was not in.
 pub(super) fn expel_sandbox(table: &str, uplink: Uplink, link: &str, address: Ipv4Addr) -> io::Result<()> {
     let mut transaction = Transaction::new(table);
     transaction.element(libc::NFT_MSG_DELSETELEM, &set_name(uplink), &sandbox_key(link, address), None);
-    unless_absent(transaction.commit(&Netlink::open(Family::Netfilter)?))
+    unless_absent(transaction.commit())
 }
 
 /// Opens destinations to the sandbox behind an interface for some time from now, whatever was before.
@@ -133,7 +148,7 @@ pub(super) fn learn(
         transaction.element(libc::NFT_MSG_DELSETELEM, "learned", &key, None);
         transaction.element(libc::NFT_MSG_NEWSETELEM, "learned", &key, Some(time));
     }
-    transaction.commit(&Netlink::open(Family::Netfilter)?)
+    transaction.commit()
 }
 
 /// Closes destinations again.
@@ -144,14 +159,14 @@ pub(super) fn forget(table: &str, index: u32, destinations: &[(Ipv4Addr, u16)]) 
         transaction.element(libc::NFT_MSG_NEWSETELEM, "learned", &key, Some(Duration::from_secs(60)));
         transaction.element(libc::NFT_MSG_DELSETELEM, "learned", &key, None);
     }
-    unless_absent(transaction.commit(&Netlink::open(Family::Netfilter)?))
+    unless_absent(transaction.commit())
 }
 
 /// Removes a table. No error if there is none.
 pub(super) fn delete_table(table: &str) -> io::Result<()> {
     let mut transaction = Transaction::new(table);
     transaction.message(libc::NFT_MSG_DELTABLE, 0, |attributes| attributes.text(NFTA_TABLE_NAME, table));
-    unless_absent(transaction.commit(&Netlink::open(Family::Netfilter)?))
+    unless_absent(transaction.commit())
 }
 
 fn unless_absent(result: io::Result<()>) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! What a spawner sets up on its host for all its sandboxes, and takes down again.
 
 use std::fs::File;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::spec::NetworkConfig;
@@ -21,7 +22,11 @@ const USUAL_MTU: u32 = 1500;
 ///
 /// # Errors
 /// Why sandboxes can have no uplink here, in a sentence.
-pub(super) fn set_up(instance: &str, config: &NetworkConfig) -> Result<(Uplinks, String), String> {
+pub(super) fn set_up(
+    instance: &str,
+    config: &NetworkConfig,
+    namespace: File,
+) -> Result<(Uplinks, String), String> {
     if process::effective_uid() != 0 {
         return Err("the server does not run as root".to_owned());
     }
@@ -30,7 +35,7 @@ pub(super) fn set_up(instance: &str, config: &NetworkConfig) -> Result<(Uplinks,
     clear_links(&socket, &names)?;
     routes::release(&socket, &names).map_err(|error| format!("cannot release addresses: {error}"))?;
     let pool = routes::reserve(&socket, &names, config.pool)?;
-    match set_up_rules(&names, pool, config, &socket) {
+    match set_up_rules(&names, pool, config, &socket, namespace) {
         Ok(done) => Ok(done),
         Err(why) => {
             take_down(instance);
@@ -44,6 +49,7 @@ fn set_up_rules(
     pool: super::Ipv4Net,
     config: &NetworkConfig,
     socket: &Netlink,
+    namespace: File,
 ) -> Result<(Uplinks, String), String> {
     ruleset::run(&ruleset::script(names, pool, &config.lists), false)?;
     let forward = std::fs::read_to_string(IP_FORWARD).map_err(|error| format!("{IP_FORWARD}: {error}"))?;
@@ -53,13 +59,17 @@ fn set_up_rules(
             .map_err(|error| format!("net.ipv4.ip_forward is 0 and cannot be switched on: {error}"))?;
         notes.push_str(", net.ipv4.ip_forward was switched on");
     }
-    let namespace = File::open("/proc/self/ns/net")
-        .map_err(|error| format!("cannot open the network namespace: {error}"))?;
     let links = routes::links(socket).unwrap_or_default();
     let default =
         routes::default_link(socket).and_then(|index| links.iter().find(|link| link.index == index));
     let mtu = default.map_or(USUAL_MTU, |link| link.mtu.clamp(576, 9000));
     Ok((Uplinks::new(names.clone(), pool, config.lists.len(), mtu, namespace), notes))
+}
+
+/// Opens what changes of the network need while there are sandboxes. Returns the network namespace of this process.
+pub(crate) fn prepare() -> io::Result<File> {
+    elements::prepare()?;
+    File::open("/proc/self/ns/net")
 }
 
 /// Waits until no link of a dead predecessor is left. They die with their sandboxes, which are dead.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -47,8 +48,12 @@ pub(crate) struct Uplinks {
 
 impl Uplinks {
     /// Sets up all that links need on the host.
-    pub(crate) fn set_up(instance: &str, config: &NetworkConfig) -> Result<(Uplinks, String), String> {
-        host::set_up(instance, config)
+    pub(crate) fn set_up(
+        instance: &str,
+        config: &NetworkConfig,
+        namespace: File,
+    ) -> Result<(Uplinks, String), String> {
+        host::set_up(instance, config, namespace)
     }
 
     pub(super) fn new(names: Names, pool: Ipv4Net, lists: usize, mtu: u32, namespace: File) -> Uplinks {
@@ -89,6 +94,11 @@ impl Uplinks {
 }
 
 impl Attachment {
+    /// Puts the sandbox to come under its policy: its packets will be known by interface and address.
+    pub(crate) fn admit(&self) -> io::Result<()> {
+        elements::admit_sandbox(&self.table, self.uplink, &self.link, self.address)
+    }
+
     /// The nf_tables table that it is under.
     pub(crate) fn table(&self) -> &str {
         &self.table

@@ -95,6 +95,10 @@ impl Spawner {
             let none = SandboxError::NoNetwork("it was not asked for".to_owned());
             state.network.send_replace(Some(Err(none)));
         }
+        if config.network.as_ref().is_some_and(|network| !network.lists.is_empty()) {
+            // For what is opened later. If it fails, so will that, and say so.
+            let _ = net::prepare();
+        }
         let (commands, jobs) = mpsc::channel();
         let manager = Manager {
             config,

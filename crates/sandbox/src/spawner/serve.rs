@@ -65,8 +65,9 @@ fn serve() -> io::Result<()> {
     };
     let mut server = match Server::new(config, control, signal, buffer) {
         Ok((mut server, ready)) => {
+            let namespace = net::prepare();
             protocol::send(server.control.as_fd(), &ready, &[])?;
-            server.set_up_network()?;
+            server.set_up_network(namespace)?;
             server
         }
         Err((control, error)) => return protocol::send(control.as_fd(), &Reply::Unable(error), &[]),
@@ -141,10 +142,12 @@ impl Server {
     }
 
     /// After the server has been told that we are there: it takes a while, in which the server goes on.
-    fn set_up_network(&mut self) -> io::Result<()> {
+    fn set_up_network(&mut self, namespace: io::Result<File>) -> io::Result<()> {
         let Some(wanted) = &self.config.network else { return Ok(()) };
         let made = match self.isolation {
-            Isolation::Root => Uplinks::set_up(&self.config.instance, wanted),
+            Isolation::Root => namespace
+                .map_err(|error| format!("cannot reach the network's rules: {error}"))
+                .and_then(|namespace| Uplinks::set_up(&self.config.instance, wanted, namespace)),
             _ => Err("the server does not run as root".to_owned()),
         };
         let found = match made {
@@ -278,6 +281,11 @@ impl Server {
             self.give_back(attachment.as_ref());
             return Err(SandboxError::NoFreeUid(self.identity.count));
         };
+        if let Some(Err(error)) = attachment.as_ref().map(Attachment::admit) {
+            self.slots.give_back(slot);
+            self.give_back(attachment.as_ref());
+            return Err(SandboxError::step("put under network policy", &error));
+        }
         let ids = self.identity.of_slot(slot);
         let limits = Limits {
             memory_bytes: spec.memory_bytes,
@@ -316,7 +324,10 @@ impl Server {
         });
         if result.is_err() {
             self.slots.give_back(slot);
-            self.give_back(attachment.as_ref());
+            if let Some(mut attachment) = attachment {
+                attachment.expel();
+                self.give_back(Some(&attachment));
+            }
         }
         result
     }
