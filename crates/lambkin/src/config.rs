@@ -219,6 +219,10 @@ impl Settings {
         if layer.memory_mb == Some(0) {
             bail!("--memory-mb must be greater than 0");
         }
+        // Sandboxes are made by another process, which stands elsewhere.
+        let data_dir = layer.data_dir.unwrap_or_else(default_data_dir);
+        let data_dir =
+            std::path::absolute(&data_dir).with_context(|| format!("find {}", data_dir.display()))?;
         let region = layer.region.unwrap_or_else(|| "us-east-1".to_owned());
         ensure!(
             !region.is_empty()
@@ -227,7 +231,7 @@ impl Settings {
         );
         Ok(Self {
             listen,
-            data_dir: layer.data_dir.unwrap_or_else(default_data_dir),
+            data_dir,
             dev,
             region,
             account_id: layer.account_id,
