@@ -3,7 +3,9 @@
 import re
 import subprocess
 
-from harness.functions import runtimes
+import pytest
+
+from harness.functions import Factory, runtimes
 from harness.paths import LAMBKIN, ROOT
 
 
@@ -50,6 +52,20 @@ def test_settings_file(own_server):
     path.write_text("no-such-key = 1\n")
     done = lambkin("serve", "--config", path)
     assert done.returncode != 0 and "no-such-key" in done.stderr
+
+
+@pytest.mark.parametrize("isolation", ["auto", "process"])
+def test_a_data_folder_by_a_relative_path(own_server, isolation):
+    own_server.command = lambda: [
+        str(LAMBKIN), "serve", "--listen", "127.0.0.1:%d" % own_server.port, "--data-dir", "data", "--isolation", isolation,
+    ]  # fmt: skip
+    own_server.cgroups = isolation != "process"
+    own_server.allow("WARN .*isolation=process")
+    own_server.start()
+    function = Factory(own_server)("def handler(event, context):\n    return [event, open(__file__).read(9)]\n")
+    assert function.result({"a": 1}) == [{"a": 1}, "def handl"]
+    done = lambkin("credentials", "--data-dir", "data", cwd=own_server.work)
+    assert done.returncode == 0 and own_server.credentials().access_key in done.stdout
 
 
 def test_the_commented_file_is_what_the_program_takes():

@@ -366,6 +366,21 @@ def test_errors_that_nobody_catches(start, statement, error_type, status):
         assert b"TypeError: " in runtime.native
 
 
+def test_a_rejection_at_init(start):
+    runtime = start("Promise.reject(new TypeError('early')); exports.handler = async () => 1;", ready=False)
+    frame = runtime.receive()
+    if start.has_callbacks:
+        assert frame[0] == "F"
+        error_type, document = split_error(frame[1])
+        assert error_type.endswith("Runtime.UnhandledPromiseRejection")
+        assert json.loads(document)["errorMessage"] == "TypeError: early"
+        assert runtime.finish() == 128
+    else:
+        assert frame is None
+        assert runtime.finish() == 1
+        assert b"TypeError: early" in runtime.native
+
+
 def test_a_rejection_after_the_answer(start):
     runtime = start("exports.handler = async (event) => { if (event) Promise.reject(new Error('floating')); return 1; };")
     assert runtime.result(0) == 1

@@ -200,7 +200,7 @@ CASES = [
     case("throws at init json", "const e = new RangeError('é'); e.stack = 'RangeError: é'; throw e;", env={"AWS_LAMBDA_LOG_FORMAT": "JSON"}),
     case("throws text at init", "throw 'text';"),
     case("throws in module", {"app.mjs": "await 0; const e = new RangeError('é'); e.stack = 'RangeError: é'; throw e;"}),
-    case("rejects at init", "Promise.reject(Object.assign(new Error('early'), { stack: 'Error: early' })); exports.handler = async () => 1;", only="old"),
+    # not here: a promise rejected at INIT. AWS's client sends its report while it fetches the first event: either may come first
     *[case("handler " + handler, MODULES, handler=handler, only="new" if handler == "" else None) for handler in HANDLERS if handler],
 ]  # fmt: skip
 
