@@ -54,6 +54,15 @@ pub(crate) struct Layer {
     #[arg(long, env = "LAMBKIN_MEMORY_MB", value_name = "MIB")]
     pub(crate) memory_mb: Option<u64>,
 
+    /// Packages of all versions of an account in a region together, in MiB [default: 76800]
+    #[arg(long, env = "LAMBKIN_CODE_STORAGE_MB", value_name = "MIB")]
+    pub(crate) code_storage_mb: Option<u64>,
+
+    /// Control-plane requests to Lambda that an account may make in a region per second; AWS's figure is 15
+    /// [default: no limit]
+    #[arg(long, env = "LAMBKIN_CONTROL_PLANE_RATE", value_name = "REQUESTS")]
+    pub(crate) control_plane_rate: Option<u32>,
+
     /// Seconds after which an idle execution environment ends [default: 600]
     #[arg(long, env = "LAMBKIN_IDLE_SECONDS", value_name = "SECONDS")]
     pub(crate) idle_seconds: Option<u64>,
@@ -128,6 +137,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     pub(crate) time_scale: f64,
     pub(crate) memory_mb: Option<u64>,
+    pub(crate) code_storage_mb: u64,
+    pub(crate) control_plane_rate: Option<u32>,
     pub(crate) idle: Duration,
     pub(crate) stop: Duration,
     pub(crate) isolation: IsolationMode,
@@ -161,6 +172,8 @@ impl Layer {
             log_format: self.log_format.or(below.log_format),
             time_scale: self.time_scale.or(below.time_scale),
             memory_mb: self.memory_mb.or(below.memory_mb),
+            code_storage_mb: self.code_storage_mb.or(below.code_storage_mb),
+            control_plane_rate: self.control_plane_rate.or(below.control_plane_rate),
             idle_seconds: self.idle_seconds.or(below.idle_seconds),
             stop_seconds: self.stop_seconds.or(below.stop_seconds),
             tls_cert: self.tls_cert.or(below.tls_cert),
@@ -219,6 +232,9 @@ impl Settings {
         if layer.memory_mb == Some(0) {
             bail!("--memory-mb must be greater than 0");
         }
+        if layer.control_plane_rate == Some(0) {
+            bail!("--control-plane-rate must be greater than 0; leave it out for no limit");
+        }
         // Sandboxes are made by another process, which stands elsewhere.
         let data_dir = layer.data_dir.unwrap_or_else(default_data_dir);
         let data_dir =
@@ -239,6 +255,8 @@ impl Settings {
             log_format: layer.log_format.unwrap_or(LogFormat::Text),
             time_scale,
             memory_mb: layer.memory_mb,
+            code_storage_mb: layer.code_storage_mb.unwrap_or(75 * 1024),
+            control_plane_rate: layer.control_plane_rate,
             idle: Duration::from_secs(layer.idle_seconds.unwrap_or(600)),
             stop: Duration::from_secs(layer.stop_seconds.unwrap_or(30)),
             tls,

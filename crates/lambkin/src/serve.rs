@@ -14,7 +14,7 @@ use lambkin_model::ServiceHandler;
 use lambkin_sandbox::{Isolation, Spawner, SpawnerConfig};
 use lambkin_services::authorization::Authorized;
 use lambkin_services::iam::IamService;
-use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService, RoleCheck};
+use lambkin_services::lambda::{LambdaConfig, LambdaDeps, LambdaService, RateLimited, RoleCheck};
 use lambkin_services::logs::LogsService;
 use lambkin_services::sessions::{FunctionSessions, Sessions};
 use lambkin_services::sts::StsService;
@@ -105,11 +105,18 @@ async fn serve(
         clock: Arc::clone(&clock),
         roles: if settings.dev { RoleCheck::WellFormed } else { RoleCheck::Trust(iam.roles()) },
     };
-    let lambda = Arc::new(LambdaService::new(deps, LambdaConfig::new(&settings.data_dir)).await?);
+    let mut config = LambdaConfig::new(&settings.data_dir);
+    config.code_storage = settings.code_storage_mb.saturating_mul(1024 * 1024);
+    let lambda = Arc::new(LambdaService::new(deps, config).await?);
+    let mut functions: Arc<dyn ServiceHandler> =
+        Arc::new(lambkin_model::lambda::Handler(Arc::clone(&lambda)));
+    if let Some(rate) = settings.control_plane_rate {
+        functions = Arc::new(RateLimited::new(functions, Arc::clone(&clock), rate));
+    }
     let sts = StsService::new(iam.roles(), Arc::clone(&sessions));
     let services: Vec<Arc<dyn ServiceHandler>> = vec![
         Arc::new(lambkin_model::iam::Handler(iam)),
-        Arc::new(lambkin_model::lambda::Handler(Arc::clone(&lambda))),
+        functions,
         Arc::new(lambkin_model::logs::Handler(Arc::new(LogsService::new(
             store.logs.clone(),
             Arc::clone(&clock),

@@ -24,9 +24,6 @@ use super::{Inner, settings, tags, view};
 /// Largest zip that may be sent in a request, in bytes (AWS quota).
 pub(crate) const MAX_ZIP: usize = 52_428_800;
 
-/// Largest sum of all packages of an account in a region, in bytes (AWS quota).
-pub(crate) const MAX_TOTAL_CODE: u64 = 80_530_636_800;
-
 impl Inner {
     pub(crate) async fn create_function(
         &self,
@@ -45,7 +42,7 @@ impl Inner {
             return Err(exists());
         }
         check_zip_size(package.len(), "CreateFunction")?;
-        self.check_code_storage(&target.scope, package.len() as u64)?;
+        self.check_code_storage(&target.scope, package.len() as u64, 0)?;
 
         let pin = self.code.pin().await;
         let code = self.code.store(package, &pin).await.map_err(package_error)?;
@@ -134,9 +131,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Refuses more code than an account may have; `more` is in bytes.
-    pub(crate) fn check_code_storage(&self, scope: &Scope, more: u64) -> Result<(), AwsError> {
-        if self.code_usage(scope).0.saturating_add(more) > MAX_TOTAL_CODE {
+    /// Refuses more code than an account may have; `more` bytes come, `less` go.
+    pub(crate) fn check_code_storage(&self, scope: &Scope, more: u64, less: u64) -> Result<(), AwsError> {
+        if self.code_usage(scope).0.saturating_add(more).saturating_sub(less) > self.config.code_storage {
             return Err(
                 errors::code_storage_exceeded_exception("Code storage limit exceeded.").with("Type", "User")
             );

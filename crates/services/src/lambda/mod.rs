@@ -22,6 +22,7 @@ mod function_settings;
 mod invoke;
 mod names;
 mod permissions;
+mod rates;
 mod read;
 mod reconcile;
 mod record;
@@ -52,6 +53,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub use authorize::ServiceCall;
 pub use download::DownloadError;
+pub use rates::RateLimited;
 pub use role::RoleCheck;
 
 pub(crate) use archive::unpack;
@@ -93,6 +95,8 @@ pub struct LambdaConfig {
     pub data_dir: PathBuf,
     /// ConcurrentExecutions that GetAccountSettings answers.
     pub concurrent_executions: u32,
+    /// Most bytes of all packages of an account in a region.
+    pub code_storage: u64,
     /// How long a package outlives its last function, in real time. Environments may run from it that long:
     /// at least the largest timeout of 900 s.
     pub code_grace: Duration,
@@ -105,6 +109,7 @@ impl LambdaConfig {
         Self {
             data_dir: data_dir.into(),
             concurrent_executions: 1000,
+            code_storage: 75 * 1024 * 1024 * 1024,
             code_grace: Duration::from_secs(20 * 60),
         }
     }

@@ -14,7 +14,7 @@ use lambkin_model::{AwsError, RequestContext};
 
 use super::archive::MAX_UNZIPPED;
 use super::catalogue::Entry;
-use super::create::{MAX_TOTAL_CODE, MAX_ZIP};
+use super::create::MAX_ZIP;
 use super::faults::invalid;
 use super::names::{self, Target, Version};
 use super::versions::versions_after;
@@ -127,7 +127,7 @@ impl Inner {
         let signed = |value: u64| Some(i64::try_from(value).unwrap_or(i64::MAX));
         GetAccountSettingsResponse {
             account_limit: Some(AccountLimit {
-                total_code_size: signed(MAX_TOTAL_CODE),
+                total_code_size: signed(self.config.code_storage),
                 code_size_unzipped: signed(MAX_UNZIPPED),
                 code_size_zipped: signed(MAX_ZIP as u64),
                 concurrent_executions: Some(concurrency),

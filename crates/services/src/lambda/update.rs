@@ -42,7 +42,10 @@ impl Inner {
         let revision_id = request.revision_id.as_deref();
         check_changeable(&target, &found.entry.record, revision_id)?;
         check_zip_size(package.len(), "UpdateFunctionCode")?;
-        self.check_code_storage(&target.scope, package.len() as u64)?;
+        // A published version is stored beside $LATEST.
+        let times = if request.publish == Some(true) { 2 } else { 1 };
+        let replaced = found.entry.record.current.code.size;
+        self.check_code_storage(&target.scope, times * package.len() as u64, replaced)?;
         if request.dry_run == Some(true) {
             let mut preview = FunctionRecord::clone(&found.entry.record);
             preview.current.code = self.code.check(package).await.map_err(package_error)?;

@@ -37,7 +37,7 @@ impl Inner {
             if let Some(last) = self.last_if_same(&target, &owner.record).await? {
                 break last;
             }
-            self.check_code_storage(&target.scope, owner.record.current.code.size)?;
+            self.check_code_storage(&target.scope, owner.record.current.code.size, 0)?;
             let mut next = owner.record.clone();
             let version = publish(&mut next, request.description.clone(), self.clock.now_ms());
             if self.commit(vec![owner.put(&next)?, put_version(&target, &version)?]).await? {
