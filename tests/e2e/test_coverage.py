@@ -27,6 +27,7 @@ IMPLEMENTED = {
         AddPermission DeleteResourcePolicy GetResourcePolicy PutResourcePolicy RemovePermission
         DeleteFunctionEventInvokeConfig PutFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig
         CreateFunctionUrlConfig DeleteFunctionUrlConfig UpdateFunctionUrlConfig
+        DeleteFunctionConcurrency GetFunctionScalingConfig PutFunctionConcurrency PutFunctionScalingConfig
     """,
     "logs": """
         CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DescribeLogGroups

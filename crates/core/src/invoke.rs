@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::concurrency::{Concurrency, Provisioned};
 use crate::function::FunctionSpec;
+use crate::ids::Scope;
 
 /// Largest synchronous request or response payload: 6 MiB (AWS quota).
 pub const MAX_SYNC_PAYLOAD: usize = 6 * 1024 * 1024;
@@ -44,12 +46,16 @@ pub struct InvokeOutcome {
 /// Why a function was not run; each becomes an AWS error in crate `services`.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum InvokeError {
-    /// No environment may be started or waited for.
+    /// A limit of the function or its account is reached.
     #[error("rate exceeded: {reason}")]
     Throttled {
         /// Value of `TooManyRequestsException.Reason`.
         reason: &'static str,
     },
+    /// The host has had no room for another environment for as long as an invocation waits; no limit of the
+    /// function or its account is reached.
+    #[error("the host has no room for another execution environment")]
+    NoRoom,
     /// The runtime is not available on this host.
     #[error("{0}")]
     InvalidRuntime(String),
@@ -74,6 +80,18 @@ pub trait Invoker: Send + Sync + 'static {
     /// Says that all environments of a function (of one revision other than `keep`, if given) are out of
     /// date: idle ones end now, busy ones after their event.
     fn retire(&self, function_arn: &str, keep: Option<&str>);
+
+    /// Sets what a function may use at once and is to have ready, all of it anew. It holds from then on;
+    /// environments are initialised, and surplus ones ended, in the background.
+    fn set_concurrency(&self, scope: &Scope, function: &str, concurrency: Concurrency) {
+        let _ = (scope, function, concurrency);
+    }
+
+    /// What has become of the environments that [`Invoker::set_concurrency`] asked for of a version.
+    fn provisioned(&self, spec: &FunctionSpec) -> Provisioned {
+        let _ = spec;
+        Provisioned::default()
+    }
 
     /// Whether this host can run `runtime` (an identifier such as `python3.12`): the description of what
     /// would run, or why not and what to do about it.

@@ -5,6 +5,7 @@
 
 pub mod blobs;
 pub mod clock;
+pub mod concurrency;
 pub mod credentials;
 pub mod function;
 pub mod ids;

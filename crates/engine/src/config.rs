@@ -22,6 +22,9 @@ pub struct EngineConfig {
     pub max_environments: usize,
     /// Most invocations under way at once in an account and region (AWS quota: 1,000).
     pub concurrency_limit: u32,
+    /// Most environments that a function may start for its invocations within ten seconds, by the engine's clock
+    /// (AWS: 1,000).
+    pub scaling_rate: u32,
     /// How long an idle environment is kept, by the engine's clock.
     pub idle_timeout: Duration,
     /// Limit of the INIT phase.
@@ -52,6 +55,7 @@ impl EngineConfig {
             memory_budget: None,
             max_environments: 4_000,
             concurrency_limit: 1_000,
+            scaling_rate: 1_000,
             idle_timeout: Duration::from_secs(600),
             init_timeout: Duration::from_secs(10),
             queue_wait: Duration::from_secs(10),

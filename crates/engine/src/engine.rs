@@ -1,16 +1,16 @@
 //! The engine: what its parts share, and its face to the rest of Lambkin.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use lambkin_core::clock::Clock;
+use lambkin_core::concurrency::Concurrency;
 use lambkin_core::function::FunctionSpec;
 use lambkin_core::ids::Scope;
 use lambkin_core::invoke::{Invocation, InvokeError, InvokeOutcome, Invoker};
@@ -29,11 +29,11 @@ use crate::freezer::Freezer;
 use crate::host::Host;
 use crate::invoke::Verdict;
 use crate::layout::Layout;
+use crate::limits::{Kind, Limits, Running};
 use crate::pool::Pool;
 use crate::registry::{Closing, Registry};
 use crate::runtimes::Runtimes;
-use crate::schedule::CONCURRENCY;
-use crate::stats::{Counters, EngineStats};
+use crate::stats::{Counters, EngineStats, FunctionUsage};
 use crate::trace::TraceIds;
 
 /// How often an event that no runtime saw is given to another environment.
@@ -88,8 +88,6 @@ pub(crate) struct Inner {
     starts: AtomicUsize,
     /// Woken when one of these two has come to nothing.
     quiet: Notify,
-    /// Invocations under way by account and region.
-    scopes: Mutex<HashMap<Scope, Arc<AtomicU32>>>,
     /// All environments, to be killed at the end.
     cells: Mutex<Vec<Weak<Cell>>>,
 }
@@ -118,6 +116,7 @@ impl Engine {
         std::fs::create_dir_all(&empty).map_err(failed)?;
         let runtimes = Runtimes::new(&folder).map_err(failed)?;
         let cpus = std::thread::available_parallelism().map_or(1, |count| count.get());
+        let limits = Limits::new(config.concurrency_limit, config.scaling_rate);
         let inner = Arc::new(Inner {
             host: Arc::new(Host::new(config.memory_bytes(), config.max_environments)),
             freezer: Arc::new(Freezer::new(config.freeze_after)),
@@ -129,7 +128,7 @@ impl Engine {
             runtimes,
             layout: Layout::of_host(empty),
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
-            registry: Registry::default(),
+            registry: Registry::new(limits),
             counters: Arc::default(),
             traces: TraceIds::default(),
             handle: handle.clone(),
@@ -137,7 +136,6 @@ impl Engine {
             in_flight: AtomicUsize::new(0),
             starts: AtomicUsize::new(0),
             quiet: Notify::new(),
-            scopes: Mutex::default(),
             cells: Mutex::default(),
         });
         let freezing = Arc::clone(&inner.freezer).run(Arc::clone(&inner.counters));
@@ -164,6 +162,7 @@ impl Engine {
             function_errors: counters.function_errors.get(),
             timeouts: counters.timeouts.get(),
             throttles: counters.throttles.get(),
+            no_room: counters.no_room.get(),
             cold_starts: counters.cold_starts.get(),
             init_failures: counters.init_failures.get(),
             sandbox_failures: counters.sandbox_failures.get(),
@@ -175,6 +174,12 @@ impl Engine {
             in_flight: inner.in_flight.load(Ordering::Relaxed) as u64,
             memory_bytes,
         }
+    }
+
+    /// Concurrency and its counters of every function that has been used lately or has a limit of its own.
+    #[must_use]
+    pub fn usage(&self) -> Vec<FunctionUsage> {
+        self.inner.registry.limits.usage()
     }
 
     /// Ends environments that are idle and have been so for the idle timeout, or are as old as environments
@@ -238,6 +243,10 @@ impl Invoker for Engine {
         self.inner.close_all(closing);
     }
 
+    fn set_concurrency(&self, scope: &Scope, function: &str, concurrency: Concurrency) {
+        self.inner.registry.limits.reserve(scope, function, concurrency.reserved);
+    }
+
     fn runtime_available(&self, runtime: &str) -> Result<String, String> {
         self.inner.runtimes.resolve(runtime).map(|found| found.description.clone())
     }
@@ -250,11 +259,11 @@ impl Inner {
         invocation: &Invocation,
     ) -> Result<InvokeOutcome, InvokeError> {
         let _flight = Flight::begin(self)?;
-        let _running = self.admit(&spec.scope)?;
         let (pool, out_of_date) = self.registry.pool(spec, self.clock.now());
         if !out_of_date.is_empty() {
             self.close_all(out_of_date);
         }
+        let _running = self.admit(&pool, Kind::OnDemand)?;
         for _ in 0..DELIVERIES {
             let mut environment = self.acquire(&pool).await?;
             match environment.invoke(self, spec, invocation).await {
@@ -276,20 +285,12 @@ impl Inner {
         Err(InvokeError::Sandbox("no sandbox took the event".to_owned()))
     }
 
-    /// Counts an invocation against its account's and region's limit.
-    fn admit(&self, scope: &Scope) -> Result<Running, InvokeError> {
-        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = match scopes.get(scope) {
-            Some(count) => Arc::clone(count),
-            None => Arc::clone(scopes.entry(scope.clone()).or_default()),
-        };
-        drop(scopes);
-        let running = Running(count);
-        if running.0.fetch_add(1, Ordering::Relaxed) >= self.config.concurrency_limit {
+    /// Counts an invocation against the limits of its function and account.
+    fn admit<'p>(&self, pool: &'p Pool, kind: Kind) -> Result<Running<'p>, InvokeError> {
+        pool.function.admit(kind).map_err(|reason| {
             self.counters.throttles.add();
-            return Err(InvokeError::Throttled { reason: CONCURRENCY });
-        }
-        Ok(running)
+            InvokeError::Throttled { reason }
+        })
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -343,6 +344,7 @@ impl Inner {
         if let Some(limit) = idle {
             self.registry.forget(limit);
         }
+        self.registry.limits.forget();
     }
 
     async fn wait_for_none(&self, count: &AtomicUsize) {
@@ -391,15 +393,6 @@ impl Drop for Starting {
         if self.0.starts.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_closing() {
             self.0.quiet.notify_waiters();
         }
-    }
-}
-
-/// An invocation that counts against a concurrency limit.
-struct Running(Arc<AtomicU32>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

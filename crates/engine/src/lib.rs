@@ -10,6 +10,7 @@
 //! | `runtimes`, `layout`, `variables`, `plan` | what a sandbox for a function looks like |
 //! | `environment`, `output`, `invoke`, `failure` | one environment: INIT, events, logs, how it fails |
 //! | `endpoint` | the server's own APIs inside sandboxes |
+//! | `limits` | how many invocations may run at once, and how fast functions grow |
 //! | `registry`, `pool`, `schedule`, `host` | which environment an invocation gets, and room on the host |
 //! | `egress` | what functions may reach, their resolver, pipes to the host's loopback |
 //! | `cell`, `freezer` | freezing of idle environments |
@@ -26,6 +27,7 @@ mod freezer;
 mod host;
 mod invoke;
 mod layout;
+mod limits;
 mod output;
 mod plan;
 mod pool;
@@ -43,4 +45,4 @@ pub use egress::policy::{Egress, EgressError, EgressRule, EgressRules};
 pub use endpoint::{EndpointAcceptor, Origin};
 pub use engine::{Engine, EngineError};
 pub use runtimes::survey;
-pub use stats::EngineStats;
+pub use stats::{EngineStats, FunctionUsage};

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::cell::Cell;
 use crate::environment::Environment;
+use crate::limits::FunctionUse;
 use crate::plan::Plan;
 
 /// What a waiting invocation gets.
@@ -22,6 +23,8 @@ pub(crate) type Grant = Result<Box<Environment>, InvokeError>;
 /// closed only while the pool's lock is not held; under it only a cell's lock is taken.
 pub(crate) struct Pool {
     pub(crate) spec: Arc<FunctionSpec>,
+    /// What the function's versions share.
+    pub(crate) function: Arc<FunctionUse>,
     state: Mutex<State>,
     plan: Mutex<Option<Arc<Plan>>>,
 }
@@ -89,8 +92,9 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     /// An empty pool. What comes back to a retired one is not kept.
-    pub(crate) fn new(spec: Arc<FunctionSpec>, retired: bool) -> Self {
-        Self { spec, state: Mutex::new(State { retired, ..State::default() }), plan: Mutex::default() }
+    pub(crate) fn new(spec: Arc<FunctionSpec>, function: Arc<FunctionUse>, retired: bool) -> Self {
+        let state = Mutex::new(State { retired, ..State::default() });
+        Self { spec, function, state, plan: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -198,6 +202,16 @@ impl Pool {
     pub(crate) fn refuse_one(&self, error: InvokeError) {
         loop {
             let Some(waiting) = self.lock().waiting.pop_front() else { return };
+            if waiting.grant.send(Err(error.clone())).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Tells the last who waits, which nothing is being started for, that there will be no environment for it.
+    pub(crate) fn refuse_last(&self, error: InvokeError) {
+        loop {
+            let Some(waiting) = self.lock().waiting.pop_back() else { return };
             if waiting.grant.send(Err(error.clone())).is_ok() {
                 return;
             }

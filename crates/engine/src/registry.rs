@@ -10,6 +10,7 @@ use lambkin_core::function::FunctionSpec;
 use lambkin_core::ids::Scope;
 
 use crate::environment::Environment;
+use crate::limits::Limits;
 use crate::pool::Pool;
 
 /// How many revisions of a version are remembered as out of date: those that requests resolved just before
@@ -19,6 +20,8 @@ const REMEMBERED: usize = 32;
 /// All pools.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
+    /// What functions may use, for their pools.
+    pub(crate) limits: Limits,
     hasher: RandomState,
     /// Current pools by the hash of their identity: the way of warm invocations.
     current: RwLock<HashMap<u64, Arc<Pool>>>,
@@ -49,6 +52,11 @@ struct Version {
 pub(crate) type Closing = Vec<Box<Environment>>;
 
 impl Registry {
+    /// No pools yet, under these limits.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
     fn hash(&self, spec: &FunctionSpec) -> u64 {
         self.hasher.hash_one((
             &*spec.revision,
@@ -82,14 +90,19 @@ impl Registry {
             return (Arc::clone(pool), Vec::new());
         }
         if version.out_of_date.contains(&spec.revision) {
-            return (Arc::new(Pool::new(Arc::clone(spec), true)), Vec::new());
+            return (self.make(spec, true), Vec::new());
         }
         let closing = self.put_out_of_date(version);
         function.changed = now;
-        let pool = Arc::new(Pool::new(Arc::clone(spec), false));
+        let pool = self.make(spec, false);
         version.current = Some(Arc::clone(&pool));
         self.current.write().unwrap_or_else(PoisonError::into_inner).insert(hash, Arc::clone(&pool));
         (pool, closing)
+    }
+
+    fn make(&self, spec: &Arc<FunctionSpec>, retired: bool) -> Arc<Pool> {
+        let function = self.limits.function(&spec.scope, &spec.name);
+        Arc::new(Pool::new(Arc::clone(spec), function, retired))
     }
 
     fn put_out_of_date(&self, version: &mut Version) -> Closing {

@@ -7,11 +7,9 @@ use lambkin_core::invoke::InvokeError;
 use crate::cell::{Cell, Waking};
 use crate::engine::{Inner, Starting};
 use crate::environment::Environment;
+use crate::limits::RATE;
 use crate::plan::Plan;
 use crate::pool::{Need, Place, Pool, Ticket};
-
-/// Value of `TooManyRequestsException.Reason` for want of concurrency or room.
-pub(crate) const CONCURRENCY: &str = "ConcurrentInvocationLimitExceeded";
 
 impl Inner {
     /// An environment of `pool`, in use from then on: an idle one at once, else one that is let go or
@@ -30,9 +28,9 @@ impl Inner {
                 }
                 () = tokio::time::sleep(self.config.queue_wait) => {
                     if pool.give_up(number) {
-                        self.counters.throttles.add();
+                        self.counters.no_room.add();
                         self.serve_queued();
-                        return Err(InvokeError::Throttled { reason: CONCURRENCY });
+                        return Err(InvokeError::NoRoom);
                     }
                 }
             }
@@ -90,12 +88,20 @@ impl Inner {
                 self.host.enqueue(pool);
                 return false;
             }
+            if !pool.function.may_start(self.clock.now()) {
+                pool.not_started();
+                self.counters.throttles.add();
+                pool.function.throttles.add();
+                pool.refuse_last(InvokeError::Throttled { reason: RATE });
+                continue;
+            }
             if let Some(charge) = self.host.charge(pool.nominal()) {
                 let cell = Arc::new(Cell::new(charge));
                 self.counters.cold_starts.add();
                 tokio::spawn(start(Starting::begin(self), Arc::clone(self), Arc::clone(pool), cell));
                 continue;
             }
+            pool.function.not_started();
             pool.not_started();
             if self.evict_one() {
                 continue;

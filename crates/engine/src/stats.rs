@@ -1,6 +1,9 @@
 //! Counters.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use lambkin_core::ids::Scope;
 
 /// A snapshot of an engine's counters. Totals count from the engine's start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,8 +14,10 @@ pub struct EngineStats {
     pub function_errors: u64,
     /// Of these, timeouts.
     pub timeouts: u64,
-    /// Invocations refused for want of concurrency or room.
+    /// Invocations refused by a limit of their function or account.
     pub throttles: u64,
+    /// Invocations refused because the host had no room for an environment.
+    pub no_room: u64,
     /// Environments started.
     pub cold_starts: u64,
     /// INIT phases that failed.
@@ -35,6 +40,30 @@ pub struct EngineStats {
     pub memory_bytes: u64,
 }
 
+/// One function's concurrency, all its versions together. Totals count from the function's first use; they begin
+/// anew once it has long been out of use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionUsage {
+    /// Account and region.
+    pub scope: Scope,
+    /// Function name.
+    pub name: Arc<str>,
+    /// Invocations now that were admitted on demand.
+    pub on_demand: u32,
+    /// Invocations now in environments that were initialised ahead.
+    pub provisioned: u32,
+    /// What is reserved for it.
+    pub reserved: Option<u32>,
+    /// Environments that are initialised ahead, now.
+    pub allocated: u32,
+    /// Invocations refused by a limit.
+    pub throttles: u64,
+    /// Invocations on demand of versions that have provisioned environments.
+    pub spillovers: u64,
+    /// Invocations in environments that were initialised ahead.
+    pub provisioned_invocations: u64,
+}
+
 /// The counters themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -42,6 +71,7 @@ pub(crate) struct Counters {
     pub(crate) function_errors: Counter,
     pub(crate) timeouts: Counter,
     pub(crate) throttles: Counter,
+    pub(crate) no_room: Counter,
     pub(crate) cold_starts: Counter,
     pub(crate) init_failures: Counter,
     pub(crate) sandbox_failures: Counter,

@@ -63,6 +63,14 @@ pub(crate) struct Layer {
     #[arg(long, env = "LAMBKIN_CONTROL_PLANE_RATE", value_name = "REQUESTS")]
     pub(crate) control_plane_rate: Option<u32>,
 
+    /// Invocations that may run at once in each account and region [default: 1000]
+    #[arg(long, env = "LAMBKIN_CONCURRENT_EXECUTIONS", value_name = "NUMBER")]
+    pub(crate) concurrent_executions: Option<u32>,
+
+    /// Execution environments that a function may start for its invocations within ten seconds [default: 1000]
+    #[arg(long, env = "LAMBKIN_SCALING_RATE", value_name = "NUMBER")]
+    pub(crate) scaling_rate: Option<u32>,
+
     /// Seconds after which an idle execution environment ends [default: 600]
     #[arg(long, env = "LAMBKIN_IDLE_SECONDS", value_name = "SECONDS")]
     pub(crate) idle_seconds: Option<u64>,
@@ -139,6 +147,8 @@ pub(crate) struct Settings {
     pub(crate) memory_mb: Option<u64>,
     pub(crate) code_storage_mb: u64,
     pub(crate) control_plane_rate: Option<u32>,
+    pub(crate) concurrent_executions: u32,
+    pub(crate) scaling_rate: u32,
     pub(crate) idle: Duration,
     pub(crate) stop: Duration,
     pub(crate) isolation: IsolationMode,
@@ -174,6 +184,8 @@ impl Layer {
             memory_mb: self.memory_mb.or(below.memory_mb),
             code_storage_mb: self.code_storage_mb.or(below.code_storage_mb),
             control_plane_rate: self.control_plane_rate.or(below.control_plane_rate),
+            concurrent_executions: self.concurrent_executions.or(below.concurrent_executions),
+            scaling_rate: self.scaling_rate.or(below.scaling_rate),
             idle_seconds: self.idle_seconds.or(below.idle_seconds),
             stop_seconds: self.stop_seconds.or(below.stop_seconds),
             tls_cert: self.tls_cert.or(below.tls_cert),
@@ -185,6 +197,9 @@ impl Layer {
         }
     }
 }
+
+/// The API's numbers are signed and have 32 bits.
+const MOST_EXECUTIONS: u32 = i32::MAX as u32;
 
 /// Folder that holds all state where nothing else is said.
 pub(crate) fn default_data_dir() -> PathBuf {
@@ -235,6 +250,13 @@ impl Settings {
         if layer.control_plane_rate == Some(0) {
             bail!("--control-plane-rate must be greater than 0; leave it out for no limit");
         }
+        let concurrent_executions = layer.concurrent_executions.unwrap_or(1_000);
+        let scaling_rate = layer.scaling_rate.unwrap_or(1_000);
+        ensure!(
+            (1..=MOST_EXECUTIONS).contains(&concurrent_executions),
+            "--concurrent-executions must be between 1 and {MOST_EXECUTIONS}"
+        );
+        ensure!(scaling_rate > 0, "--scaling-rate must be greater than 0");
         // Sandboxes are made by another process, which stands elsewhere.
         let data_dir = layer.data_dir.unwrap_or_else(default_data_dir);
         let data_dir =
@@ -257,6 +279,8 @@ impl Settings {
             memory_mb: layer.memory_mb,
             code_storage_mb: layer.code_storage_mb.unwrap_or(75 * 1024),
             control_plane_rate: layer.control_plane_rate,
+            concurrent_executions,
+            scaling_rate,
             idle: Duration::from_secs(layer.idle_seconds.unwrap_or(600)),
             stop: Duration::from_secs(layer.stop_seconds.unwrap_or(30)),
             tls,

@@ -89,6 +89,8 @@ async fn serve(
         config.resolv_conf.clone_from(path);
     }
     config.idle_timeout = settings.idle;
+    config.concurrency_limit = settings.concurrent_executions;
+    config.scaling_rate = settings.scaling_rate;
     let sessions = Arc::new(Sessions::open(&settings.data_dir, Arc::clone(&clock)).context("session key")?);
     let endpoint = Arc::new(FunctionEndpoint::new(address.port(), open_files()));
     config.endpoint = Some(endpoint.clone());
@@ -106,6 +108,7 @@ async fn serve(
         roles: if settings.dev { RoleCheck::WellFormed } else { RoleCheck::Trust(iam.roles()) },
     };
     let mut config = LambdaConfig::new(&settings.data_dir);
+    config.concurrent_executions = settings.concurrent_executions;
     config.code_storage = settings.code_storage_mb.saturating_mul(1024 * 1024);
     let lambda = Arc::new(LambdaService::new(deps, config).await?);
     let mut functions: Arc<dyn ServiceHandler> =
@@ -133,10 +136,11 @@ async fn serve(
         internal: None,
         limits: Limits::default(),
     };
-    let internal = Arc::new(Internal::new(lambda, isolation));
+    let internal = Arc::new(Internal::new(Arc::clone(&lambda), isolation));
     let inside =
         FrontConfig { internal: Some(Arc::new(InternalForFunctions(internal.clone()))), ..outside.clone() };
     endpoint.open(Arc::new(Front::new(inside)));
+    lambda.enforce_concurrency();
     let front = Arc::new(Front::new(FrontConfig { internal: Some(internal), ..outside }));
 
     announce(settings, address);

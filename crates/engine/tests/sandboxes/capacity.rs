@@ -16,7 +16,7 @@ def handler(event, context):
     return 'ok'
 ";
 
-fn sleeper(world: &World, name: &str) -> Arc<FunctionSpec> {
+pub(crate) fn sleeper(world: &World, name: &str) -> Arc<FunctionSpec> {
     Arc::new(world.python(name, SLEEPER))
 }
 
@@ -60,7 +60,8 @@ pub(crate) async fn queued_invocations_wait_for_room() {
     until("both run", || world.engine.stats().idle_environments == 0).await;
     let begun = Instant::now();
     let refused = world.invoke(&spec, "0").await.unwrap_err();
-    assert!(matches!(refused, InvokeError::Throttled { .. }), "{refused}");
+    assert!(matches!(refused, InvokeError::NoRoom), "{refused}");
+    assert_eq!((world.engine.stats().throttles, world.engine.stats().no_room), (0, 1));
     assert!((1_900..3_500).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     for call in busy {
         call.await.unwrap().unwrap();

@@ -12,6 +12,7 @@ mod endpoint;
 mod faults;
 mod init;
 mod lifecycle;
+mod limits;
 mod logging;
 mod support;
 
@@ -67,6 +68,8 @@ fn main() -> ExitCode {
         lifecycle::newer_revisions_are_never_stale,
         lifecycle::one_environment_for_each_event_at_once,
         lifecycle::shutdown_waits_then_kills,
+        limits::functions_grow_no_faster_than_the_scaling_rate,
+        limits::reservations_bind_all_versions_and_are_kept_from_others,
         logging::json_records,
         logging::order_and_tail,
     ];

@@ -1,15 +1,16 @@
 //! The generated trait, operation by operation. Operations that are not here answer "not implemented".
 
 use lambkin_model::lambda::{
-    AddPermissionRequest, AddPermissionResponse, AliasConfiguration, CreateAliasRequest,
+    AddPermissionRequest, AddPermissionResponse, AliasConfiguration, Concurrency, CreateAliasRequest,
     CreateFunctionRequest, CreateFunctionUrlConfigRequest, CreateFunctionUrlConfigResponse,
-    DeleteAliasRequest, DeleteFunctionEventInvokeConfigRequest, DeleteFunctionRequest,
-    DeleteFunctionResponse, DeleteFunctionUrlConfigRequest, DeleteResourcePolicyRequest,
-    FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest, GetAccountSettingsResponse,
-    GetAliasRequest, GetFunctionCodeSigningConfigRequest, GetFunctionCodeSigningConfigResponse,
-    GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse, GetFunctionConfigurationRequest,
-    GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
-    GetFunctionRecursionConfigResponse, GetFunctionRequest, GetFunctionResponse, GetFunctionUrlConfigRequest,
+    DeleteAliasRequest, DeleteFunctionConcurrencyRequest, DeleteFunctionEventInvokeConfigRequest,
+    DeleteFunctionRequest, DeleteFunctionResponse, DeleteFunctionUrlConfigRequest,
+    DeleteResourcePolicyRequest, FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest,
+    GetAccountSettingsResponse, GetAliasRequest, GetFunctionCodeSigningConfigRequest,
+    GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse,
+    GetFunctionConfigurationRequest, GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
+    GetFunctionRecursionConfigResponse, GetFunctionRequest, GetFunctionResponse,
+    GetFunctionScalingConfigRequest, GetFunctionScalingConfigResponse, GetFunctionUrlConfigRequest,
     GetFunctionUrlConfigResponse, GetPolicyRequest, GetPolicyResponse,
     GetProvisionedConcurrencyConfigRequest, GetProvisionedConcurrencyConfigResponse,
     GetResourcePolicyRequest, GetResourcePolicyResponse, GetRuntimeManagementConfigRequest,
@@ -19,12 +20,13 @@ use lambkin_model::lambda::{
     ListFunctionsResponse, ListProvisionedConcurrencyConfigsRequest,
     ListProvisionedConcurrencyConfigsResponse, ListTagsRequest, ListTagsResponse,
     ListVersionsByFunctionRequest, ListVersionsByFunctionResponse, PublishVersionRequest,
-    PutFunctionEventInvokeConfigRequest, PutFunctionRecursionConfigRequest,
-    PutFunctionRecursionConfigResponse, PutResourcePolicyRequest, PutResourcePolicyResponse,
-    PutRuntimeManagementConfigRequest, PutRuntimeManagementConfigResponse, RemovePermissionRequest,
-    TagResourceRequest, UntagResourceRequest, UpdateAliasRequest, UpdateFunctionCodeRequest,
-    UpdateFunctionConfigurationRequest, UpdateFunctionEventInvokeConfigRequest,
-    UpdateFunctionUrlConfigRequest, UpdateFunctionUrlConfigResponse, errors,
+    PutFunctionConcurrencyRequest, PutFunctionEventInvokeConfigRequest, PutFunctionRecursionConfigRequest,
+    PutFunctionRecursionConfigResponse, PutFunctionScalingConfigRequest, PutFunctionScalingConfigResponse,
+    PutResourcePolicyRequest, PutResourcePolicyResponse, PutRuntimeManagementConfigRequest,
+    PutRuntimeManagementConfigResponse, RemovePermissionRequest, TagResourceRequest, UntagResourceRequest,
+    UpdateAliasRequest, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
+    UpdateFunctionEventInvokeConfigRequest, UpdateFunctionUrlConfigRequest, UpdateFunctionUrlConfigResponse,
+    errors,
 };
 use lambkin_model::{AwsError, RequestContext};
 
@@ -190,7 +192,39 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: GetFunctionConcurrencyRequest,
     ) -> Result<GetFunctionConcurrencyResponse, AwsError> {
-        self.inner.get_concurrency(context, &input.function_name)
+        self.inner.get_concurrency(context, &input)
+    }
+
+    async fn put_function_concurrency(
+        &self,
+        context: &RequestContext,
+        input: PutFunctionConcurrencyRequest,
+    ) -> Result<Concurrency, AwsError> {
+        self.inner.put_concurrency(context, input).await
+    }
+
+    async fn delete_function_concurrency(
+        &self,
+        context: &RequestContext,
+        input: DeleteFunctionConcurrencyRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.delete_concurrency(context, input).await
+    }
+
+    async fn get_function_scaling_config(
+        &self,
+        context: &RequestContext,
+        input: GetFunctionScalingConfigRequest,
+    ) -> Result<GetFunctionScalingConfigResponse, AwsError> {
+        self.inner.get_scaling(context, &input)
+    }
+
+    async fn put_function_scaling_config(
+        &self,
+        context: &RequestContext,
+        input: PutFunctionScalingConfigRequest,
+    ) -> Result<PutFunctionScalingConfigResponse, AwsError> {
+        self.inner.put_scaling(context, &input)
     }
 
     async fn get_policy(

@@ -6,15 +6,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use lambkin_core::FunctionSpec;
+use lambkin_core::concurrency::Concurrency;
 use lambkin_core::ids::Scope;
+use lambkin_core::invoke::Invoker;
 use lambkin_core::metadata::{Change, Record, Revision, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::code::CodeFolders;
+use super::concurrency;
 use super::dependents::{self, Dependent, Dependents};
 use super::names::Version;
 use super::record::{
@@ -91,11 +94,18 @@ impl Entry {
 type Functions = RwLock<BTreeMap<String, Arc<Entry>>>;
 
 /// All functions of all scopes.
-#[derive(Debug)]
 pub(crate) struct Catalogue {
     scopes: ArcSwap<HashMap<Scope, Arc<Functions>>>,
+    /// Who is told of functions' concurrency.
+    invoker: OnceLock<Arc<dyn Invoker>>,
     waiting: mpsc::UnboundedSender<oneshot::Sender<()>>,
     has_unreadable: AtomicBool,
+}
+
+impl std::fmt::Debug for Catalogue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalogue").field("scopes", &self.scopes).finish_non_exhaustive()
+    }
 }
 
 /// Applies changes; the one writer of a [`Catalogue`].
@@ -143,6 +153,7 @@ impl Catalogue {
         let (sender, waiting) = mpsc::unbounded_channel();
         let catalogue = Arc::new(Self {
             scopes: ArcSwap::default(),
+            invoker: OnceLock::new(),
             waiting: sender,
             has_unreadable: AtomicBool::new(false),
         });
@@ -156,6 +167,21 @@ impl Catalogue {
             changed: HashSet::new(),
         };
         (catalogue, feeder)
+    }
+
+    /// Tells an invoker the concurrency of every function, now and at each change.
+    pub(crate) fn tell(&self, invoker: Arc<dyn Invoker>) {
+        if self.invoker.set(invoker).is_ok() {
+            for entry in self.all() {
+                self.tell_of(&entry.scope, &entry.record.name, concurrency::of(&entry));
+            }
+        }
+    }
+
+    fn tell_of(&self, scope: &Scope, name: &str, concurrency: Concurrency) {
+        if let Some(invoker) = self.invoker.get() {
+            invoker.set_concurrency(scope, name, concurrency);
+        }
     }
 
     /// A function.
@@ -338,6 +364,7 @@ impl Feeder {
             let Some(parts) = self.parts.get_mut(&at) else { continue };
             let Some((record, revision, spec)) = parts.function.clone() else {
                 functions.write().unwrap_or_else(PoisonError::into_inner).remove(&at.1);
+                self.catalogue.tell_of(&at.0, &at.1, Concurrency::default());
                 if parts.is_empty() {
                     self.parts.remove(&at);
                 }
@@ -356,6 +383,7 @@ impl Feeder {
                 let mut functions = functions.write().unwrap_or_else(PoisonError::into_inner);
                 functions.insert(at.1.clone(), entry.clone());
             }
+            self.catalogue.tell_of(&at.0, &at.1, concurrency::of(&entry));
             let function = std::mem::take(&mut parts.unreported).then(|| Unsettled::Function(entry.clone()));
             let versions = parts.pending.drain(..).map(|version| Unsettled::Version(entry.clone(), version));
             for unsettled in function.into_iter().chain(versions) {

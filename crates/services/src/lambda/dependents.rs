@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::faults;
 use super::names::{LATEST, Target};
 use super::record::{self, part_key};
-use super::{Inner, event_invoke, function_settings, permissions, url_config};
+use super::{Inner, concurrency, event_invoke, function_settings, permissions, url_config};
 
 /// A setting of a function, a version or an alias.
 pub(crate) trait Dependent: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -40,6 +40,7 @@ type Reader = fn(&[u8]) -> Result<AnyDependent, String>;
 
 /// All kinds of settings.
 const KINDS: &[(&str, Reader)] = &[
+    kind::<concurrency::Reserved>(),
     kind::<event_invoke::EventInvoke>(),
     kind::<function_settings::Recursion>(),
     kind::<function_settings::RuntimeManagement>(),

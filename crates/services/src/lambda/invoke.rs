@@ -124,15 +124,28 @@ fn decode_client_context(text: &str) -> Result<String, AwsError> {
 
 fn invoke_error(error: InvokeError) -> AwsError {
     match error {
-        InvokeError::Throttled { reason } => {
-            errors::too_many_requests_exception("Rate Exceeded.").with("Reason", reason).with("Type", "User")
-        }
+        InvokeError::Throttled { reason } => throttled("Rate Exceeded.", reason),
+        // In the enumeration of reasons there is none for this; the text tells it from the account's limit.
+        InvokeError::NoRoom => throttled(
+            "The server has no memory left for another execution environment; no concurrency limit is reached.",
+            "ConcurrentInvocationLimitExceeded",
+        ),
         InvokeError::InvalidRuntime(advice) => errors::invalid_runtime_exception(advice).with("Type", "User"),
         InvokeError::Sandbox(cause) => service(cause),
         InvokeError::ShuttingDown => {
             AwsError::new("ServiceUnavailableException", 503, "The server is shutting down.")
         }
     }
+}
+
+/// Seconds after which a throttled caller may try again.
+const RETRY_AFTER: &str = "1";
+
+fn throttled(message: &str, reason: &str) -> AwsError {
+    errors::too_many_requests_exception(message)
+        .with("Reason", reason)
+        .with("Type", "User")
+        .with("retryAfterSeconds", RETRY_AFTER)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod authorize;
 mod catalogue;
 mod change;
 mod code;
+mod concurrency;
 mod create;
 mod dependents;
 mod download;
@@ -93,7 +94,7 @@ impl std::fmt::Debug for LambdaDeps {
 pub struct LambdaConfig {
     /// Folder for unpacked packages (`code/`) and the key of download links (`keys/`).
     pub data_dir: PathBuf,
-    /// ConcurrentExecutions that GetAccountSettings answers.
+    /// The account's ConcurrentExecutions, in each region. What runs is limited by the invoker, to the same.
     pub concurrent_executions: u32,
     /// Most bytes of all packages of an account in a region.
     pub code_storage: u64,
@@ -144,6 +145,8 @@ pub(crate) struct Inner {
     code: Arc<CodeFolders>,
     signer: Signer,
     dice: Dice,
+    /// Held while the concurrency of a function is set: what one claims the others cannot.
+    concurrency_changes: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -177,6 +180,7 @@ impl LambdaService {
             code,
             signer,
             dice: Dice::new(),
+            concurrency_changes: tokio::sync::Mutex::default(),
         });
         for failed in inner.catalogue.all().iter().flat_map(reconcile::to_be_retried) {
             let _ = report.send(failed);
@@ -185,6 +189,12 @@ impl LambdaService {
         tasks.push(tokio::spawn(reconcile::run(inner.clone(), unsettled)));
         tasks.push(tokio::spawn(sweep(inner.clone())));
         Ok(Self { inner, tasks })
+    }
+
+    /// Hands the concurrency of all functions to the invoker, now and at each change: limits hold, and
+    /// environments are initialised ahead. To be called once all that functions need is served.
+    pub fn enforce_concurrency(&self) {
+        self.inner.catalogue.tell(Arc::clone(&self.inner.invoker));
     }
 
     /// Answers a code download link as GetFunction gives it out: `path` begins with

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use lambkin_core::ids::Scope;
 use lambkin_model::lambda::{
-    AccountLimit, AccountUsage, FunctionCodeLocation, FunctionConfiguration, GetAccountSettingsResponse,
-    GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyResponse, GetFunctionRequest,
+    AccountLimit, AccountUsage, Concurrency, FunctionCodeLocation, FunctionConfiguration,
+    GetAccountSettingsResponse, GetFunctionCodeSigningConfigResponse, GetFunctionRequest,
     GetFunctionResponse, ListFunctionsRequest, ListFunctionsResponse,
 };
 use lambkin_model::{AwsError, RequestContext};
 
 use super::archive::MAX_UNZIPPED;
 use super::catalogue::Entry;
+use super::concurrency;
 use super::create::MAX_ZIP;
 use super::faults::invalid;
 use super::names::{self, Target, Version};
@@ -48,6 +49,8 @@ impl Inner {
                 location: Some(location),
                 ..Default::default()
             }),
+            concurrency: concurrency::shown(&found.entry)
+                .map(|reserved| Concurrency { reserved_concurrent_executions: Some(reserved) }),
             tags: (!record.tags.is_empty()).then(|| record.tags.clone()),
             ..Default::default()
         })
@@ -122,16 +125,17 @@ impl Inner {
     }
 
     pub(crate) fn get_account_settings(&self, context: &RequestContext) -> GetAccountSettingsResponse {
-        let (code, functions) = self.code_usage(&names::scope_of(context));
-        let concurrency = i32::try_from(self.config.concurrent_executions).unwrap_or(i32::MAX);
+        let scope = names::scope_of(context);
+        let (code, functions) = self.code_usage(&scope);
+        let executions = |count: u32| Some(i32::try_from(count).unwrap_or(i32::MAX));
         let signed = |value: u64| Some(i64::try_from(value).unwrap_or(i64::MAX));
         GetAccountSettingsResponse {
             account_limit: Some(AccountLimit {
                 total_code_size: signed(self.config.code_storage),
                 code_size_unzipped: signed(MAX_UNZIPPED),
                 code_size_zipped: signed(MAX_ZIP as u64),
-                concurrent_executions: Some(concurrency),
-                unreserved_concurrent_executions: Some(concurrency),
+                concurrent_executions: executions(self.config.concurrent_executions),
+                unreserved_concurrent_executions: executions(self.unreserved(&scope)),
             }),
             account_usage: Some(AccountUsage {
                 total_code_size: signed(code),
@@ -160,15 +164,6 @@ impl Inner {
             code_signing_config_arn: None,
             function_name: Some(target.name),
         })
-    }
-
-    pub(crate) fn get_concurrency(
-        &self,
-        context: &RequestContext,
-        name: &Option<String>,
-    ) -> Result<GetFunctionConcurrencyResponse, AwsError> {
-        self.existing(context, "GetFunctionConcurrency", name, &None)?;
-        Ok(GetFunctionConcurrencyResponse::default())
     }
 
     /// The target of a request, if that function exists.

@@ -19,6 +19,7 @@ use super::*;
 use crate::testing::{MemBlobs, context, context_of, zip_of};
 
 mod aliases;
+mod concurrency;
 mod operations;
 mod per_qualifier;
 mod permissions;
@@ -30,11 +31,17 @@ mod versions;
 struct TestInvoker {
     missing_runtimes: Mutex<Vec<&'static str>>,
     retired: Mutex<Vec<(String, Option<String>)>>,
+    concurrency: Mutex<BTreeMap<String, lambkin_core::concurrency::Concurrency>>,
     /// While closed, looking for a runtime waits, so that functions stay unsettled.
     gate: (Mutex<bool>, std::sync::Condvar),
 }
 
 impl TestInvoker {
+    /// What it was told last of a function.
+    fn concurrency(&self, name: &str) -> lambkin_core::concurrency::Concurrency {
+        self.concurrency.lock().unwrap().get(name).cloned().unwrap_or_default()
+    }
+
     fn close(&self, closed: bool) {
         *self.gate.0.lock().unwrap() = closed;
         self.gate.1.notify_all();
@@ -68,6 +75,15 @@ impl Invoker for TestInvoker {
 
     fn retire(&self, function_arn: &str, keep: Option<&str>) {
         self.retired.lock().unwrap().push((function_arn.to_owned(), keep.map(ToOwned::to_owned)));
+    }
+
+    fn set_concurrency(
+        &self,
+        _scope: &Scope,
+        function: &str,
+        concurrency: lambkin_core::concurrency::Concurrency,
+    ) {
+        self.concurrency.lock().unwrap().insert(function.to_owned(), concurrency);
     }
 
     fn runtime_available(&self, runtime: &str) -> Result<String, String> {

@@ -72,6 +72,7 @@ async fn invoke_passes_everything_on() {
     let error = fixture.invoke("f").await.unwrap_err();
     assert_eq!((&*error.code, error.status), ("TooManyRequestsException", 429));
     assert_eq!(error.members["Reason"], "ConcurrentInvocationLimitExceeded");
+    assert_eq!(error.members["retryAfterSeconds"], "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
