@@ -90,11 +90,20 @@ def test_refusals(create, client):
     for call in (client.get_function_concurrency, client.delete_function_concurrency):
         with pytest.raises(client.exceptions.ResourceNotFoundException):
             call(FunctionName="nobody")
+
+
+def test_scaling_is_for_managed_instances(create, client):
+    function = create()
+    client.publish_version(FunctionName=function.name)
+    named = {"FunctionName": function.name, "Qualifier": "1"}
     with pytest.raises(client.exceptions.InvalidParameterValueException) as caught:
-        client.put_function_scaling_config(
-            FunctionName=function.name, Qualifier="$LATEST.PUBLISHED", FunctionScalingConfig={}
-        )
-    assert "CapacityProviderConfig" in str(caught.value) or "not found" in str(caught.value)
+        client.put_function_scaling_config(FunctionScalingConfig={"MinExecutionEnvironments": 1}, **named)
+    assert "CapacityProviderConfig" in str(caught.value)
+    shown = client.get_function_scaling_config(**named)
+    assert shown["FunctionArn"].endswith(function.name + ":1")
+    assert "AppliedFunctionScalingConfig" not in shown and "RequestedFunctionScalingConfig" not in shown
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_function_scaling_config(FunctionName=function.name, Qualifier="$LATEST.PUBLISHED")
 
 
 def test_a_reservation_holds_for_all_versions_together(create, client):
