@@ -28,6 +28,8 @@ IMPLEMENTED = {
         DeleteFunctionEventInvokeConfig PutFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig
         CreateFunctionUrlConfig DeleteFunctionUrlConfig UpdateFunctionUrlConfig
         DeleteFunctionConcurrency GetFunctionScalingConfig PutFunctionConcurrency PutFunctionScalingConfig
+        AddLayerVersionPermission DeleteLayerVersion GetLayerVersion GetLayerVersionByArn GetLayerVersionPolicy
+        ListLayerVersions ListLayers PublishLayerVersion RemoveLayerVersionPermission
     """,
     "logs": """
         CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DescribeLogGroups

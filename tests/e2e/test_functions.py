@@ -179,7 +179,6 @@ VALIDATION = "1 validation error detected: Value '%s' at '%s' failed to satisfy 
         ({"LoggingConfig": {"LogFormat": "Text", "ApplicationLogLevel": "INFO"}}, "InvalidParameterValueException", None),
         ({"EphemeralStorage": {"Size": 511}}, "ValidationException",
          VALIDATION % ("511", "ephemeralStorage.size", "have value greater than or equal to 512")),
-        ({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]}, None, None),
         ({"PackageType": "Image", "Runtime": None, "Handler": None, "Code": {"ImageUri": "x/y:z"}}, None, None),
         ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, None, None),
         ({"PublishTo": "LATEST_PUBLISHED"}, None, None),

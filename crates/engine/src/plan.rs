@@ -193,8 +193,10 @@ fn custom_program(spec: &FunctionSpec) -> Result<String, String> {
     let Some((host, inside)) = candidate else {
         return Err("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned());
     };
-    // A link may lead to a file that is only there inside the sandbox.
+    // A link may lead to a file that is only there inside the sandbox; an absolute one does.
+    let leads_inside = host.read_link().is_ok_and(|target| target.is_absolute());
     let executable = match host.metadata() {
+        _ if leads_inside => true,
         Ok(metadata) => metadata.is_file() && metadata.permissions().mode() & 0o111 != 0,
         Err(_) => true,
     };

@@ -39,7 +39,7 @@ fn look(root: &Path, folder: &Path) -> u64 {
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).unwrap();
             if target.is_absolute() {
-                assert!(target.starts_with("/var/task"), "{target:?}");
+                assert!(target.starts_with("/var/task") || target.starts_with("/opt"), "{target:?}");
             } else if let Ok(real) = path.canonicalize() {
                 assert!(real.starts_with(root), "{real:?}");
             }

@@ -39,7 +39,61 @@ fn is_folder(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A path of a few names, so that they meet.
+    fn path() -> impl Strategy<Value = Vec<&'static str>> {
+        proptest::collection::vec(proptest::sample::select(vec!["a", "b", "c"]), 1..4)
+    }
+
+    /// All files below a folder, links followed, by their path.
+    fn files(folder: &Path, at: &str, found: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{at}/{}", entry.file_name().to_string_lossy());
+            match fs::metadata(entry.path()).unwrap().is_dir() {
+                true => files(&entry.path(), &name, found),
+                false => drop(found.insert(name, fs::read_to_string(entry.path()).unwrap())),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// As if the folders were copied over each other in order, a file in the place of a folder and the other
+        /// way round included.
+        #[test]
+        fn later_folders_win(layers in proptest::collection::vec(proptest::collection::vec(path(), 0..6), 2..6)) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut expected: BTreeMap<String, String> = BTreeMap::new();
+            let mut folders = Vec::new();
+            for (number, paths) in layers.iter().enumerate() {
+                let folder = dir.path().join(number.to_string());
+                fs::create_dir(&folder).unwrap();
+                for path in paths {
+                    let path: PathBuf = path.iter().collect();
+                    let made = fs::create_dir_all(folder.join(&path).parent().unwrap());
+                    // Not where this folder itself has a file and a folder of one name.
+                    if made.is_ok() && fs::write(folder.join(&path), number.to_string()).is_ok() {
+                        let name = format!("/{}", path.display());
+                        expected.retain(|old, _| {
+                            !old.starts_with(&format!("{name}/")) && !name.starts_with(&format!("{old}/"))
+                        });
+                        expected.insert(name, number.to_string());
+                    }
+                }
+                folders.push(folder);
+            }
+            let target = dir.path().join("merged");
+            link(&target, &folders).unwrap();
+            let mut found = BTreeMap::new();
+            files(&target, "", &mut found);
+            prop_assert_eq!(found, expected);
+        }
+    }
 
     #[test]
     fn the_last_is_on_top_and_folders_are_merged() {

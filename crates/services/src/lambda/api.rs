@@ -1,32 +1,35 @@
 //! The generated trait, operation by operation. Operations that are not here answer "not implemented".
 
 use lambkin_model::lambda::{
-    AddPermissionRequest, AddPermissionResponse, AliasConfiguration, Concurrency, CreateAliasRequest,
-    CreateFunctionRequest, CreateFunctionUrlConfigRequest, CreateFunctionUrlConfigResponse,
-    DeleteAliasRequest, DeleteFunctionConcurrencyRequest, DeleteFunctionEventInvokeConfigRequest,
-    DeleteFunctionRequest, DeleteFunctionResponse, DeleteFunctionUrlConfigRequest,
+    AddLayerVersionPermissionRequest, AddLayerVersionPermissionResponse, AddPermissionRequest,
+    AddPermissionResponse, AliasConfiguration, Concurrency, CreateAliasRequest, CreateFunctionRequest,
+    CreateFunctionUrlConfigRequest, CreateFunctionUrlConfigResponse, DeleteAliasRequest,
+    DeleteFunctionConcurrencyRequest, DeleteFunctionEventInvokeConfigRequest, DeleteFunctionRequest,
+    DeleteFunctionResponse, DeleteFunctionUrlConfigRequest, DeleteLayerVersionRequest,
     DeleteResourcePolicyRequest, FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest,
     GetAccountSettingsResponse, GetAliasRequest, GetFunctionCodeSigningConfigRequest,
     GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse,
     GetFunctionConfigurationRequest, GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
     GetFunctionRecursionConfigResponse, GetFunctionRequest, GetFunctionResponse,
     GetFunctionScalingConfigRequest, GetFunctionScalingConfigResponse, GetFunctionUrlConfigRequest,
-    GetFunctionUrlConfigResponse, GetPolicyRequest, GetPolicyResponse,
-    GetProvisionedConcurrencyConfigRequest, GetProvisionedConcurrencyConfigResponse,
+    GetFunctionUrlConfigResponse, GetLayerVersionByArnRequest, GetLayerVersionPolicyRequest,
+    GetLayerVersionPolicyResponse, GetLayerVersionRequest, GetLayerVersionResponse, GetPolicyRequest,
+    GetPolicyResponse, GetProvisionedConcurrencyConfigRequest, GetProvisionedConcurrencyConfigResponse,
     GetResourcePolicyRequest, GetResourcePolicyResponse, GetRuntimeManagementConfigRequest,
     GetRuntimeManagementConfigResponse, InvocationRequest, InvocationResponse, Lambda, ListAliasesRequest,
     ListAliasesResponse, ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse,
     ListFunctionUrlConfigsRequest, ListFunctionUrlConfigsResponse, ListFunctionsRequest,
-    ListFunctionsResponse, ListProvisionedConcurrencyConfigsRequest,
-    ListProvisionedConcurrencyConfigsResponse, ListTagsRequest, ListTagsResponse,
-    ListVersionsByFunctionRequest, ListVersionsByFunctionResponse, PublishVersionRequest,
+    ListFunctionsResponse, ListLayerVersionsRequest, ListLayerVersionsResponse, ListLayersRequest,
+    ListLayersResponse, ListProvisionedConcurrencyConfigsRequest, ListProvisionedConcurrencyConfigsResponse,
+    ListTagsRequest, ListTagsResponse, ListVersionsByFunctionRequest, ListVersionsByFunctionResponse,
+    PublishLayerVersionRequest, PublishLayerVersionResponse, PublishVersionRequest,
     PutFunctionConcurrencyRequest, PutFunctionEventInvokeConfigRequest, PutFunctionRecursionConfigRequest,
     PutFunctionRecursionConfigResponse, PutFunctionScalingConfigRequest, PutFunctionScalingConfigResponse,
     PutResourcePolicyRequest, PutResourcePolicyResponse, PutRuntimeManagementConfigRequest,
-    PutRuntimeManagementConfigResponse, RemovePermissionRequest, TagResourceRequest, UntagResourceRequest,
-    UpdateAliasRequest, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
-    UpdateFunctionEventInvokeConfigRequest, UpdateFunctionUrlConfigRequest, UpdateFunctionUrlConfigResponse,
-    errors,
+    PutRuntimeManagementConfigResponse, RemoveLayerVersionPermissionRequest, RemovePermissionRequest,
+    TagResourceRequest, UntagResourceRequest, UpdateAliasRequest, UpdateFunctionCodeRequest,
+    UpdateFunctionConfigurationRequest, UpdateFunctionEventInvokeConfigRequest,
+    UpdateFunctionUrlConfigRequest, UpdateFunctionUrlConfigResponse, errors,
 };
 use lambkin_model::{AwsError, RequestContext};
 
@@ -418,5 +421,77 @@ impl Lambda for LambdaService {
             provisioned_concurrency_configs: Some(Vec::new()),
             next_marker: None,
         })
+    }
+
+    async fn publish_layer_version(
+        &self,
+        context: &RequestContext,
+        input: PublishLayerVersionRequest,
+    ) -> Result<PublishLayerVersionResponse, AwsError> {
+        self.inner.publish_layer_version(context, input).await
+    }
+
+    async fn get_layer_version(
+        &self,
+        context: &RequestContext,
+        input: GetLayerVersionRequest,
+    ) -> Result<GetLayerVersionResponse, AwsError> {
+        self.inner.get_layer_version(context, &input)
+    }
+
+    async fn get_layer_version_by_arn(
+        &self,
+        context: &RequestContext,
+        input: GetLayerVersionByArnRequest,
+    ) -> Result<GetLayerVersionResponse, AwsError> {
+        self.inner.get_layer_version_by_arn(context, &input)
+    }
+
+    async fn list_layers(
+        &self,
+        context: &RequestContext,
+        input: ListLayersRequest,
+    ) -> Result<ListLayersResponse, AwsError> {
+        self.inner.list_layers(context, &input)
+    }
+
+    async fn list_layer_versions(
+        &self,
+        context: &RequestContext,
+        input: ListLayerVersionsRequest,
+    ) -> Result<ListLayerVersionsResponse, AwsError> {
+        self.inner.list_layer_versions(context, &input)
+    }
+
+    async fn delete_layer_version(
+        &self,
+        context: &RequestContext,
+        input: DeleteLayerVersionRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.delete_layer_version(context, input).await
+    }
+
+    async fn add_layer_version_permission(
+        &self,
+        context: &RequestContext,
+        input: AddLayerVersionPermissionRequest,
+    ) -> Result<AddLayerVersionPermissionResponse, AwsError> {
+        self.inner.add_layer_version_permission(context, input).await
+    }
+
+    async fn get_layer_version_policy(
+        &self,
+        context: &RequestContext,
+        input: GetLayerVersionPolicyRequest,
+    ) -> Result<GetLayerVersionPolicyResponse, AwsError> {
+        self.inner.get_layer_version_policy(context, &input)
+    }
+
+    async fn remove_layer_version_permission(
+        &self,
+        context: &RequestContext,
+        input: RemoveLayerVersionPermissionRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.remove_layer_version_permission(context, input).await
     }
 }

@@ -28,8 +28,8 @@ const MAX_PATH: usize = 1024;
 /// Longest symbolic link target in bytes.
 const MAX_LINK: u64 = 1024;
 
-/// Where packages are mounted in a sandbox; absolute link targets below it stay inside.
-const MOUNT_POINT: &[u8] = b"/var/task/";
+/// Where packages are mounted in a sandbox, as code and as layers; absolute link targets below them stay inside.
+const MOUNT_POINTS: [&[u8]; 2] = [b"/var/task/", b"/opt/"];
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
@@ -241,7 +241,8 @@ fn check_link(path: &[u8], target: &[u8]) -> Result<(), ArchiveError> {
     if target.is_empty() || target.len() as u64 > MAX_LINK || target.contains(&0) {
         return refuse();
     }
-    let (rest, mut depth) = match target.strip_prefix(MOUNT_POINT) {
+    let in_mount = MOUNT_POINTS.iter().find_map(|mount| target.strip_prefix(*mount));
+    let (rest, mut depth) = match in_mount {
         Some(rest) => (rest, 0),
         None if target.starts_with(b"/") => return refuse(),
         None => (target, path.iter().filter(|byte| **byte == b'/').count()),

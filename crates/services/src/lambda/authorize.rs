@@ -68,10 +68,12 @@ impl LambdaService {
         }
         let entry = self.inner.catalogue.get(&target.scope, &target.name);
         let request = Ask { who: Who::Service(call.service), operation: "InvokeFunction", keys };
-        match decide(&target, entry.as_deref(), request) {
+        let policy = policy_of(&target, entry.as_deref());
+        let (account, arn) = (&*target.scope.account, &*target.arn());
+        match decide(&Guarded { account, arn, policy: policy.as_deref() }, request) {
             Decision::Allow | Decision::AllowAccount => Ok(()),
-            Decision::Deny => Err(explicitly_denied(call.service, "InvokeFunction", &target)),
-            Decision::Silent => Err(access_denied(call.service, "InvokeFunction", &target.arn())),
+            Decision::Deny => Err(explicitly_denied(call.service, "InvokeFunction", arn)),
+            Decision::Silent => Err(access_denied(call.service, "InvokeFunction", arn)),
         }
     }
 }
@@ -106,9 +108,27 @@ impl Inner {
         target: &Target,
         entry: Option<&Entry>,
     ) -> Result<(), AwsError> {
+        let policy = policy_of(target, entry);
+        if *context.caller.account == *target.scope.account && policy.is_none() {
+            return Ok(());
+        }
+        let (account, arn) = (&*target.scope.account, &*target.arn());
+        self.authorize_access(context, operation, &Guarded { account, arn, policy: policy.as_deref() })
+    }
+
+    /// Asks whether the caller may run an operation, by its IAM name, on a resource.
+    ///
+    /// # Errors
+    /// `AccessDeniedException`.
+    pub(crate) fn authorize_access(
+        &self,
+        context: &RequestContext,
+        operation: &str,
+        guarded: &Guarded<'_>,
+    ) -> Result<(), AwsError> {
         let caller = &*context.caller;
-        let is_own = *caller.account == *target.scope.account;
-        if is_own && policy_of(target, entry).is_none() {
+        let is_own = *caller.account == *guarded.account;
+        if is_own && guarded.policy.is_none() {
             return Ok(());
         }
         let is_root = caller.principal == Principal::Root;
@@ -129,13 +149,13 @@ impl Inner {
         keys.set("aws:SecureTransport", context.endpoint.starts_with("https:").to_string());
         keys.set("lambda:InvokedViaFunctionUrl", "false");
         let who = Who::Principal { account: &caller.account, arn: &caller.arn, role };
-        match decide(target, entry, Ask { who, operation, keys }) {
-            Decision::Deny => Err(explicitly_denied(&caller.arn, operation, target)),
+        match decide(guarded, Ask { who, operation, keys }) {
+            Decision::Deny => Err(explicitly_denied(&caller.arn, operation, guarded.arn)),
             // Where the whole account is allowed, identity policies say who of it: what sessions may do at all
             // has been decided before the request came here.
             Decision::Allow | Decision::AllowAccount => Ok(()),
             Decision::Silent if is_own => Ok(()),
-            Decision::Silent => Err(access_denied(&caller.arn, operation, &target.arn())),
+            Decision::Silent => Err(access_denied(&caller.arn, operation, guarded.arn)),
         }
     }
 
@@ -149,6 +169,17 @@ impl Inner {
     }
 }
 
+/// What is to be accessed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guarded<'a> {
+    /// Account that owns it.
+    pub(crate) account: &'a str,
+    /// As the request names it, a function with its qualifier.
+    pub(crate) arn: &'a str,
+    /// Its resource policy.
+    pub(crate) policy: Option<&'a Policy>,
+}
+
 /// What a policy is asked.
 struct Ask<'a> {
     who: Who<'a>,
@@ -160,11 +191,10 @@ fn policy_of(target: &Target, entry: Option<&Entry>) -> Option<std::sync::Arc<Po
     entry?.dependent(target.qualifier.as_deref().unwrap_or(LATEST))
 }
 
-fn decide(target: &Target, entry: Option<&Entry>, ask: Ask<'_>) -> Decision {
-    let Some(policy) = policy_of(target, entry) else { return Decision::Silent };
+fn decide(guarded: &Guarded<'_>, ask: Ask<'_>) -> Decision {
+    let Some(policy) = guarded.policy else { return Decision::Silent };
     let action = format!("lambda:{}", ask.operation);
-    let arn = target.arn();
-    let request = Request { who: ask.who, action: &action, resource: Some(&arn), keys: ask.keys };
+    let request = Request { who: ask.who, action: &action, resource: Some(guarded.arn), keys: ask.keys };
     match policy.document() {
         Some(document) => document.decide(&request),
         // It was checked when it was stored. What cannot be read now may be a denial.
@@ -172,14 +202,13 @@ fn decide(target: &Target, entry: Option<&Entry>, ask: Ask<'_>) -> Decision {
     }
 }
 
-fn explicitly_denied(who: &str, operation: &str, target: &Target) -> AwsError {
+fn explicitly_denied(who: &str, operation: &str, arn: &str) -> AwsError {
     AwsError::new(
         "AccessDeniedException",
         403,
         format!(
-            "User: {who} is not authorized to perform: lambda:{operation} on resource: {} with an explicit deny in \
-             a resource-based policy",
-            target.arn()
+            "User: {who} is not authorized to perform: lambda:{operation} on resource: {arn} with an explicit deny \
+             in a resource-based policy"
         ),
     )
 }

@@ -19,6 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::code::CodeFolders;
 use super::concurrency;
 use super::dependents::{self, Dependent, Dependents};
+use super::layers::catalogue::Layers;
+use super::layers::record::VERSION_KIND as LAYER_VERSION_KIND;
 use super::names::Version;
 use super::record::{
     ALIAS_KIND, AliasRecord, Code, FunctionRecord, KIND, State, VERSION_KIND, VersionRecord, split_key,
@@ -86,15 +88,18 @@ impl Entry {
 
     /// Every package the function and its versions need; one that several of them use is named each time.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &Code> {
-        self.record.packages().chain(self.versions.values().map(|version| &version.record.snapshot.code))
+        self.record
+            .packages()
+            .chain(self.versions.values().flat_map(|version| version.record.snapshot.packages()))
     }
 }
 
 /// The functions of one account and region, by name.
 type Functions = RwLock<BTreeMap<String, Arc<Entry>>>;
 
-/// All functions of all scopes.
+/// All functions and layers of all scopes.
 pub(crate) struct Catalogue {
+    pub(crate) layers: Layers,
     scopes: ArcSwap<HashMap<Scope, Arc<Functions>>>,
     /// Who is told of functions' concurrency.
     invoker: OnceLock<Arc<dyn Invoker>>,
@@ -152,6 +157,7 @@ impl Catalogue {
     ) -> (Arc<Self>, Feeder) {
         let (sender, waiting) = mpsc::unbounded_channel();
         let catalogue = Arc::new(Self {
+            layers: Layers::default(),
             scopes: ArcSwap::default(),
             invoker: OnceLock::new(),
             waiting: sender,
@@ -213,14 +219,17 @@ impl Catalogue {
         all
     }
 
-    /// Packages that some version of some function needs; `None` if that cannot be known, because a record is
-    /// unreadable.
-    pub(crate) fn used_packages(&self) -> Option<HashSet<String>> {
-        if self.has_unreadable.load(Ordering::Relaxed) {
-            return None;
-        }
+    /// Packages that some layer version or some version of some function needs, as far as the records can be
+    /// read.
+    pub(crate) fn packages(&self) -> HashSet<String> {
         let all = self.all();
-        Some(all.iter().flat_map(|entry| entry.packages()).map(|code| code.sha256.clone()).collect())
+        let of_functions = all.iter().flat_map(|entry| entry.packages()).map(|code| code.sha256.clone());
+        of_functions.chain(self.layers.packages().into_iter().map(|code| code.sha256)).collect()
+    }
+
+    /// The same; `None` if that cannot be known, because a record is unreadable.
+    pub(crate) fn used_packages(&self) -> Option<HashSet<String>> {
+        (!self.has_unreadable.load(Ordering::Relaxed)).then(|| self.packages())
     }
 
     /// Waits until every commit that has been answered by now can be read here, and every change that was in
@@ -288,6 +297,7 @@ impl Feeder {
             (KIND, None) => self.apply_function(&at, record),
             (VERSION_KIND, Some(part)) => self.apply_version(&at, part, record),
             (ALIAS_KIND, Some(part)) => self.apply_alias(&at, part, record),
+            (LAYER_VERSION_KIND, Some(part)) => self.catalogue.layers.apply(&at, part, record),
             (kind, Some(part)) => match dependents::reader(kind) {
                 Some((kind, read)) => record
                     .map(|record| read(&record.value))

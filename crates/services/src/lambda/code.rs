@@ -1,4 +1,4 @@
-//! Deployment packages on disk: the zip in the blob store, its content once per SHA-256 in
+//! Deployment packages and layers on disk: the zip in the blob store, its content once per SHA-256 in
 //! `DATA/code/SHA256/`, shared read-only by all functions and environments.
 //!
 //! A package is put into its folder before it is put into the blob store, and leaves the blob store before
@@ -93,14 +93,15 @@ impl CodeFolders {
         Ok(Code { sha256, size })
     }
 
-    /// Checks a package as [`CodeFolders::store`] does, without keeping anything.
-    pub(crate) async fn check(&self, package: Bytes) -> Result<Code, PackageError> {
+    /// Checks a package as [`CodeFolders::store`] does, without keeping anything; answers its unpacked size in
+    /// bytes too.
+    pub(crate) async fn check(&self, package: Bytes) -> Result<(Code, u64), PackageError> {
         let root = self.root.clone();
         blocking(move || {
             let code = Code { sha256: hex_sha256(&package), size: package.len() as u64 };
             let temporary = Temporary::new(&root)?;
-            archive::unpack(&package, &temporary.0)?;
-            Ok(code)
+            let bytes = archive::unpack(&package, &temporary.0)?;
+            Ok((code, bytes))
         })
         .await
     }
@@ -110,10 +111,29 @@ impl CodeFolders {
         if self.path(sha256).is_dir() {
             return Ok(());
         }
-        let _pin = self.pin().await;
+        let pin = self.pin().await;
+        self.ensure_pinned(sha256, &pin).await
+    }
+
+    /// The same, for who holds a pin already: waiting for a second one could be for ever.
+    async fn ensure_pinned(&self, sha256: &str, _pin: &Pin) -> Result<(), PackageError> {
+        if self.path(sha256).is_dir() {
+            return Ok(());
+        }
         let package = self.blobs.get(sha256).await?;
         self.unpack(package).await?;
         Ok(())
+    }
+
+    /// What is in a stored package.
+    pub(crate) async fn contents(&self, sha256: &str, pin: &Pin) -> Result<Contents, PackageError> {
+        self.ensure_pinned(sha256, pin).await?;
+        let folder = self.path(sha256);
+        blocking(move || {
+            let (bytes, extensions) = (size(&folder)?, extensions(&folder)?);
+            Ok(Contents { bytes, extensions })
+        })
+        .await
     }
 
     /// A stored zip.
@@ -182,6 +202,15 @@ impl CodeFolders {
     }
 }
 
+/// What of a package is asked when it becomes a function's layer.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// Sum of the files' sizes.
+    pub(crate) bytes: u64,
+    /// What AWS would start as extensions: names in `extensions/`.
+    pub(crate) extensions: Vec<String>,
+}
+
 /// A folder that is removed unless it has been renamed.
 struct Temporary(PathBuf);
 
@@ -222,6 +251,45 @@ fn package_folders(root: &Path) -> io::Result<Vec<String>> {
             names.push(name);
         }
     }
+    Ok(names)
+}
+
+/// Sum of the sizes of the files in a folder and below; links do not count.
+fn size(folder: &Path) -> io::Result<u64> {
+    let mut folders = vec![folder.to_owned()];
+    let mut bytes = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                bytes += entry.metadata()?.len();
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+/// Names of what is no folder in a package's `extensions/`; a link there is not followed, it may lead anywhere.
+fn extensions(folder: &Path) -> io::Result<Vec<String>> {
+    let folder = folder.join("extensions");
+    match fs::symlink_metadata(&folder) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(metadata) if metadata.is_symlink() => return Ok(vec![String::new()]),
+        Ok(_) => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
     Ok(names)
 }
 

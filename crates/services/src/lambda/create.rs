@@ -33,9 +33,11 @@ impl Inner {
         let target = names::resolve(context, "CreateFunction", request.function_name.as_deref(), None)?;
         let target = target.require_latest()?;
         refuse_publish_to(request.publish_to.as_deref())?;
-        let config = settings::create(&request, &target.name)?;
+        let mut config = settings::create(&request, &target.name)?;
         let tags = tags::check(BTreeMap::new(), request.tags.clone().unwrap_or_default())?;
         self.roles.check(&config.role, &target)?;
+        let layers = request.layers.as_deref().unwrap_or_default();
+        self.layers_of(context, layers)?;
         let package = package_of(&CodeSource::from(request.code.unwrap_or_default()))?;
         let exists = || conflict(format!("Function already exist: {}", target.name));
         if self.catalogue.get(&target.scope, &target.name).is_some() {
@@ -45,7 +47,10 @@ impl Inner {
         self.check_code_storage(&target.scope, package.len() as u64, 0)?;
 
         let pin = self.code.pin().await;
+        // What is looked up while packages are pinned stays, even if the layer version goes.
+        config.layers = self.layers_of(context, layers)?;
         let code = self.code.store(package, &pin).await.map_err(package_error)?;
+        self.check_layers_with(&code, &config.layers, &pin).await?;
         let now_ms = self.clock.now_ms();
         let mut record = FunctionRecord {
             v: FORMAT,

@@ -1,6 +1,6 @@
 //! AWS Lambda: functions, their code and their invocation.
 //!
-//! A function is one record in the metadata store with further ones for its versions, its aliases (`record`)
+//! Layers are in `layers`. A function is one record in the metadata store with further ones for its versions, its aliases (`record`)
 //! and its settings (`dependents`); the `catalogue` holds all of them in memory. `resolve` finds there what a
 //! name and a qualifier mean, once `authorize` has asked the resource policy. Reads and invokes touch the catalogue only. Writers commit with a condition on
 //! the function record's revision and answer once the catalogue has applied it (`change`); `reconcile` then
@@ -21,6 +21,7 @@ mod event_invoke;
 mod faults;
 mod function_settings;
 mod invoke;
+mod layers;
 mod names;
 mod permissions;
 mod rates;
@@ -39,7 +40,7 @@ mod url_config;
 mod versions;
 mod view;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +74,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(300);
 pub struct LambdaDeps {
     /// Records.
     pub metadata: Arc<dyn MetadataStore>,
-    /// Deployment packages. Must hold nothing else: packages that no function uses are deleted.
+    /// Deployment packages. Must hold nothing else: packages that nothing refers to are deleted.
     pub blobs: Arc<dyn BlobStore>,
     /// What runs functions.
     pub invoker: Arc<dyn Invoker>,
@@ -98,7 +99,8 @@ pub struct LambdaConfig {
     pub concurrent_executions: u32,
     /// Most bytes of all packages of an account in a region.
     pub code_storage: u64,
-    /// How long a package outlives its last function, in real time. Environments may run from it that long:
+    /// How long a package outlives its last function or layer version, in real time. Environments may run from
+    /// it that long:
     /// at least the largest timeout of 900 s.
     pub code_grace: Duration,
 }
@@ -221,10 +223,7 @@ const UNPACKING: usize = 4;
 
 /// Unpacks stored packages whose folders are not there, as after a restore.
 async fn unpack_missing(code: &Arc<CodeFolders>, catalogue: &Catalogue) {
-    let all = catalogue.all();
-    let packages: HashSet<String> =
-        all.iter().flat_map(|entry| entry.packages()).map(|code| code.sha256.clone()).collect();
-    let mut missing = packages.into_iter().filter(|sha256| !code.path(sha256).is_dir());
+    let mut missing = catalogue.packages().into_iter().filter(|sha256| !code.path(sha256).is_dir());
     let mut unpacking = JoinSet::new();
     let mut done = 0;
     loop {
@@ -248,7 +247,7 @@ async fn unpack_missing(code: &Arc<CodeFolders>, catalogue: &Catalogue) {
     }
 }
 
-/// Removes packages that no function uses: at the start at once, since nothing runs yet, later with grace.
+/// Removes packages that no function and no layer version uses: at the start at once, since nothing runs yet, later with grace.
 async fn sweep(inner: Arc<Inner>) {
     let mut idle = HashMap::new();
     let mut grace = Duration::ZERO;

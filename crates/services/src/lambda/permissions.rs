@@ -26,7 +26,7 @@ const OTHER_ACTIONS: &[&str] =
     &["DisableReplication", "EnableReplication", "InvokeFunction", "InvokeFunctionUrl"];
 
 /// A resource policy.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Policy {
     v: u32,
     pub(crate) revision_id: String,

@@ -144,14 +144,15 @@ impl Inner {
         }
     }
 
-    /// Bytes of the packages of all versions, and number of functions.
+    /// Bytes of the packages of all versions of functions and layers, and number of functions.
     pub(crate) fn code_usage(&self, scope: &Scope) -> (u64, usize) {
         let entries = self.catalogue.list(scope, Bound::Unbounded, usize::MAX);
         let of_function = |entry: &Arc<Entry>| {
             let versions = entry.versions.values().map(|version| version.record.snapshot.code.size);
             entry.record.current.code.size + versions.sum::<u64>()
         };
-        (entries.iter().map(of_function).sum(), entries.len())
+        let layers = self.catalogue.layers.size(scope);
+        (entries.iter().map(of_function).sum::<u64>() + layers, entries.len())
     }
 
     pub(crate) fn get_code_signing(

@@ -100,14 +100,18 @@ async fn prepare(
         );
         return Ok(Err((reason, INVALID_RUNTIME)));
     }
-    match inner.code.ensure(&snapshot.code.sha256).await {
-        Ok(()) => Ok(Ok(found)),
-        Err(PackageError::Store(error)) if !matches!(error, StoreError::NotFound) => Err(error),
-        Err(error) => {
-            tracing::error!(function = %entry.record.name, %error, "cannot unpack a stored package");
-            Ok(Err((format!("The deployment package cannot be read: {error}."), "InternalError")))
+    for package in snapshot.packages() {
+        match inner.code.ensure(&package.sha256).await {
+            Ok(()) => {}
+            Err(PackageError::Store(error)) if !matches!(error, StoreError::NotFound) => return Err(error),
+            Err(error) => {
+                tracing::error!(function = %entry.record.name, %error, "cannot unpack a stored package");
+                let reason = format!("The deployment package or a layer cannot be read: {error}.");
+                return Ok(Err((reason, "InternalError")));
+            }
         }
     }
+    Ok(Ok(found))
 }
 
 /// Whether something failed before and would fail the same again.

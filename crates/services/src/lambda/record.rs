@@ -16,6 +16,7 @@ use lambkin_core::ids::Scope;
 use serde::{Deserialize, Serialize};
 
 use super::code::CodeFolders;
+use super::layers::record::LayerUse;
 use super::names::Version;
 
 /// Metadata kind of functions.
@@ -28,8 +29,8 @@ pub(crate) const VERSION_KIND: &str = "lambda.version";
 pub(crate) const ALIAS_KIND: &str = "lambda.alias";
 
 /// Format of the records; a higher number than this is one that a newer Lambkin wrote. Format 1 knew no
-/// versions: it is read as it is and written in this one.
-pub(crate) const FORMAT: u32 = 2;
+/// versions, format 2 no layers: they are read as they are and written in this one.
+pub(crate) const FORMAT: u32 = 3;
 
 /// A function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +121,9 @@ pub(crate) struct Config {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) logging: Logging,
+    /// In the order in which they are merged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layers: Vec<LayerUse>,
 }
 
 /// LoggingConfig.
@@ -224,7 +228,7 @@ impl FunctionRecord {
 
     /// Every package this record needs.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &Code> {
-        std::iter::once(&self.current).chain(&self.serving).map(|snapshot| &snapshot.code)
+        std::iter::once(&self.current).chain(&self.serving).flat_map(Snapshot::packages)
     }
 
     /// This record with a new state of code or configuration, which is still to be prepared.
@@ -301,6 +305,11 @@ pub(crate) fn read<T: serde::de::DeserializeOwned>(
 }
 
 impl Snapshot {
+    /// The package of the code, and those of the layers in order.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = &Code> {
+        std::iter::once(&self.code).chain(self.config.layers.iter().map(|layer| &layer.code))
+    }
+
     /// The form the engine takes.
     pub(crate) fn spec(
         &self,
@@ -318,7 +327,7 @@ impl Snapshot {
             runtime: config.runtime.clone(),
             handler: config.handler.clone(),
             code: code.path(&self.code.sha256),
-            layers: Vec::new(),
+            layers: config.layers.iter().map(|layer| code.path(&layer.code.sha256)).collect(),
             environment: config.environment.clone(),
             memory_mb: config.memory_mb,
             ephemeral_storage_mb: config.ephemeral_storage_mb,
@@ -359,9 +368,9 @@ pub(crate) mod tests {
 
     #[test]
     fn records_of_a_newer_format_are_left_alone() {
-        let newer = FORMAT_1.replace("\"v\":1", "\"v\":3");
+        let newer = FORMAT_1.replace("\"v\":1", "\"v\":4");
         let error = FunctionRecord::read(newer.as_bytes()).unwrap_err();
-        assert_eq!(error, "a newer Lambkin wrote it (format 3)");
+        assert_eq!(error, "a newer Lambkin wrote it (format 4)");
     }
 
     #[test]

@@ -53,7 +53,6 @@ struct NotYet<'a> {
     dead_letter: Option<&'a lambda::DeadLetterConfig>,
     kms_key: Option<&'a str>,
     tracing: Option<&'a lambda::TracingConfig>,
-    layers: Option<&'a Vec<String>>,
     file_systems: usize,
     image: bool,
     snap_start: Option<&'a lambda::SnapStart>,
@@ -79,7 +78,6 @@ impl NotYet<'_> {
                 self.tracing.is_some_and(|config| config.mode.as_deref() == Some("Active")),
                 "TracingConfig Mode Active",
             ),
-            (self.layers.is_some_and(|layers| !layers.is_empty()), "Layers"),
             (self.file_systems > 0, "FileSystemConfigs"),
             (self.image, "ImageConfig"),
             (
@@ -111,7 +109,6 @@ pub(crate) fn create(request: &CreateFunctionRequest, name: &str) -> Result<Conf
         dead_letter: request.dead_letter_config.as_ref(),
         kms_key: request.kms_key_arn.as_deref(),
         tracing: request.tracing_config.as_ref(),
-        layers: request.layers.as_ref(),
         file_systems: request.file_system_configs.as_ref().map_or(0, Vec::len),
         image: request.image_config.is_some(),
         snap_start: request.snap_start.as_ref(),
@@ -149,6 +146,8 @@ pub(crate) fn create(request: &CreateFunctionRequest, name: &str) -> Result<Conf
         architecture: check_architecture(request.architectures.as_deref())?,
         environment: check_environment(request.environment.as_ref())?.unwrap_or_default(),
         logging: check_logging(request.logging_config.as_ref(), default)?,
+        // They are looked up later.
+        layers: Vec::new(),
     })
 }
 
@@ -166,7 +165,6 @@ pub(crate) fn update(
         dead_letter: request.dead_letter_config.as_ref(),
         kms_key: request.kms_key_arn.as_deref(),
         tracing: request.tracing_config.as_ref(),
-        layers: request.layers.as_ref(),
         file_systems: request.file_system_configs.as_ref().map_or(0, Vec::len),
         image: request.image_config.is_some(),
         snap_start: request.snap_start.as_ref(),

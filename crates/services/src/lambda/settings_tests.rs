@@ -43,7 +43,6 @@ fn refuses_what_does_not_work_yet_by_name() {
     let some = || Some("x".to_owned());
     assert_eq!(name(refused(|r| r.package_type = Some("Image".to_owned()))), "PackageType Image");
     assert_eq!(name(refused(|r| r.kms_key_arn = some())), "KMSKeyArn");
-    assert_eq!(name(refused(|r| r.layers = Some(vec![String::new()]))), "Layers");
     assert_eq!(name(refused(|r| r.image_config = Some(ImageConfig::default()))), "ImageConfig");
     assert_eq!(name(refused(|r| r.tenancy_config = Some(TenancyConfig::default()))), "TenancyConfig");
     assert_eq!(name(refused(|r| r.code_signing_config_arn = some())), "CodeSigningConfigArn");

@@ -48,7 +48,10 @@ impl Inner {
         self.check_code_storage(&target.scope, times * package.len() as u64, replaced)?;
         if request.dry_run == Some(true) {
             let mut preview = FunctionRecord::clone(&found.entry.record);
-            preview.current.code = self.code.check(package).await.map_err(package_error)?;
+            let (code, bytes) = self.code.check(package).await.map_err(package_error)?;
+            let pin = self.code.pin().await;
+            self.check_layers(bytes, &preview.current.config.layers, &pin).await?;
+            preview.current.code = code;
             return Ok(view::configuration(&Shown::latest(&target.scope, &preview)));
         }
         let pin = self.code.pin().await;
@@ -57,6 +60,7 @@ impl Inner {
             let owner = self.owner(&target).await?;
             check_changeable(&target, &owner.record, revision_id)?;
             let mut config = owner.record.current.config.clone();
+            self.check_layers_with(&code, &config.layers, &pin).await?;
             if let Some(architecture) = &architecture {
                 config.architecture.clone_from(architecture);
             }
@@ -93,19 +97,26 @@ impl Inner {
     ) -> Result<FunctionConfiguration, AwsError> {
         let name = request.function_name.as_deref();
         let target = self.resolve(context, "UpdateFunctionConfiguration", name, None)?.require_latest()?;
-        let record = self
-            .change(&target, |record| {
-                let config = settings::update(&request, &target.name, &record.current.config)?;
-                if request.role.is_some() {
-                    self.roles.check(&config.role, &target)?;
-                }
-                check_changeable(&target, record, request.revision_id.as_deref())?;
-                let code = record.current.code.clone();
-                let current =
-                    Snapshot { revision_id: new_revision_id(), code, config, runtime_version: None };
-                Ok(record.updating(current, self.clock.now_ms()))
-            })
-            .await?;
+        let pin = self.code.pin().await;
+        let record = loop {
+            let owner = self.owner(&target).await?;
+            let mut config = settings::update(&request, &target.name, &owner.record.current.config)?;
+            if request.role.is_some() {
+                self.roles.check(&config.role, &target)?;
+            }
+            check_changeable(&target, &owner.record, request.revision_id.as_deref())?;
+            let code = owner.record.current.code.clone();
+            if let Some(layers) = &request.layers {
+                config.layers = self.layers_of(context, layers)?;
+                self.check_layers_with(&code, &config.layers, &pin).await?;
+            }
+            let current = Snapshot { revision_id: new_revision_id(), code, config, runtime_version: None };
+            let next = owner.record.updating(current, self.clock.now_ms());
+            if self.commit(vec![owner.put(&next)?]).await? {
+                break next;
+            }
+        };
+        drop(pin);
         Ok(view::configuration(&Shown::latest(&target.scope, &record)))
     }
 }

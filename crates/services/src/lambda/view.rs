@@ -5,11 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use lambkin_core::ids::Scope;
 use lambkin_model::lambda::{
-    EnvironmentResponse, EphemeralStorage, FunctionConfiguration, LoggingConfig, RuntimeVersionConfig,
+    EnvironmentResponse, EphemeralStorage, FunctionConfiguration, Layer, LoggingConfig, RuntimeVersionConfig,
     SnapStartResponse, TracingConfigResponse,
 };
 
 use super::code::{from_hex, hex_sha256};
+use super::layers::record::LayerUse;
 use super::names::Version;
 use super::record::{FunctionRecord, Logging, Snapshot, State, Status, Update, VersionRecord};
 use super::resolve::Found;
@@ -110,7 +111,7 @@ pub(crate) fn listed(shown: &Shown<'_>) -> FunctionConfiguration {
         runtime: Some(config.runtime.clone()),
         role: Some(config.role.clone()),
         handler: Some(config.handler.clone()),
-        code_size: Some(i64::try_from(shown.snapshot.code.size).unwrap_or(i64::MAX)),
+        code_size: Some(size(shown.snapshot.code.size)),
         description: Some(shown.description.to_owned()),
         timeout: i32::try_from(config.timeout_s).ok(),
         memory_size: i32::try_from(config.memory_mb).ok(),
@@ -129,8 +130,18 @@ pub(crate) fn listed(shown: &Shown<'_>) -> FunctionConfiguration {
             optimization_status: Some("Off".to_owned()),
         }),
         logging_config: Some(logging(&config.logging)),
+        layers: (!config.layers.is_empty()).then(|| config.layers.iter().map(layer).collect()),
         ..Default::default()
     }
+}
+
+fn layer(layer: &LayerUse) -> Layer {
+    Layer { arn: Some(layer.arn.clone()), code_size: Some(size(layer.code.size)), ..Default::default() }
+}
+
+/// A CodeSize.
+pub(crate) fn size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn logging(logging: &Logging) -> LoggingConfig {

@@ -20,13 +20,14 @@ use crate::testing::{MemBlobs, context, context_of, zip_of};
 
 mod aliases;
 mod concurrency;
+mod layers;
 mod operations;
 mod per_qualifier;
 mod permissions;
 mod states;
 mod versions;
 
-/// Answers `{"code": FIRST FILE, "env": {...}}` of the spec it is given.
+/// Answers `{"code": FIRST FILE, "env": {...}}` of the spec it is given, and the file `l` of each layer.
 #[derive(Debug, Default)]
 struct TestInvoker {
     missing_runtimes: Mutex<Vec<&'static str>>,
@@ -63,6 +64,7 @@ impl Invoker for TestInvoker {
             let answer = serde_json::json!({
                 "code": code, "version": &*spec.version, "env": spec.environment, "event": event, "arn": invocation.invoked_function_arn,
                 "context": invocation.client_context,
+                "layers": spec.layers.iter().map(|layer| std::fs::read_to_string(layer.join("l")).unwrap()).collect::<Vec<_>>(),
             });
             Ok(InvokeOutcome {
                 payload: answer.to_string().into(),
@@ -217,6 +219,7 @@ pub(super) fn routed(version: names::Version, additional: Option<(u64, f64)>) ->
                 system_level: None,
                 group: "g".to_owned(),
             },
+            layers: Vec::new(),
         },
         runtime_version: Some("Python".to_owned()),
     };

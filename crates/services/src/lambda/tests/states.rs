@@ -191,5 +191,5 @@ async fn functions_from_before_versions_open_and_can_be_published() {
     assert_eq!(fixture.invoke("hello:1").await.unwrap()["version"], "1");
     let stored = fixture.deps.metadata.get(record::KIND, "000000000000/us-east-1/hello").await.unwrap();
     let stored: serde_json::Value = serde_json::from_slice(&stored.unwrap().value).unwrap();
-    assert_eq!((&stored["v"], &stored["last_version"]), (&2.into(), &1.into()));
+    assert_eq!((&stored["v"], &stored["last_version"]), (&3.into(), &1.into()));
 }
