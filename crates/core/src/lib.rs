@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod clock;
 pub mod concurrency;
 pub mod credentials;
+pub mod event_pattern;
 pub mod function;
 pub mod ids;
 pub mod invoke;
