@@ -258,7 +258,7 @@ fn asks_for(value: &Value) -> Option<Value> {
         Value::Object(object) => {
             let fields: serde_json::Map<_, _> =
                 object.iter().filter_map(|(name, value)| Some((name.clone(), asks_for(value)?))).collect();
-            (!fields.is_empty()).then(|| Value::Object(fields))
+            (!fields.is_empty()).then_some(Value::Object(fields))
         }
         Value::Array(elements) => elements.iter().find_map(asks_for),
         scalar => Some(json!([scalar])),
