@@ -2,14 +2,16 @@
 
 use lambkin_model::lambda::{
     AddLayerVersionPermissionRequest, AddLayerVersionPermissionResponse, AddPermissionRequest,
-    AddPermissionResponse, AliasConfiguration, Concurrency, CreateAliasRequest, CreateFunctionRequest,
-    CreateFunctionUrlConfigRequest, CreateFunctionUrlConfigResponse, DeleteAliasRequest,
+    AddPermissionResponse, AliasConfiguration, Concurrency, CreateAliasRequest,
+    CreateEventSourceMappingRequest, CreateFunctionRequest, CreateFunctionUrlConfigRequest,
+    CreateFunctionUrlConfigResponse, DeleteAliasRequest, DeleteEventSourceMappingRequest,
     DeleteFunctionConcurrencyRequest, DeleteFunctionEventInvokeConfigRequest, DeleteFunctionRequest,
     DeleteFunctionResponse, DeleteFunctionUrlConfigRequest, DeleteLayerVersionRequest,
-    DeleteResourcePolicyRequest, FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest,
-    GetAccountSettingsResponse, GetAliasRequest, GetFunctionCodeSigningConfigRequest,
-    GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse,
-    GetFunctionConfigurationRequest, GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
+    DeleteResourcePolicyRequest, EventSourceMappingConfiguration, FunctionConfiguration,
+    FunctionEventInvokeConfig, GetAccountSettingsRequest, GetAccountSettingsResponse, GetAliasRequest,
+    GetEventSourceMappingRequest, GetFunctionCodeSigningConfigRequest, GetFunctionCodeSigningConfigResponse,
+    GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse, GetFunctionConfigurationRequest,
+    GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
     GetFunctionRecursionConfigResponse, GetFunctionRequest, GetFunctionResponse,
     GetFunctionScalingConfigRequest, GetFunctionScalingConfigResponse, GetFunctionUrlConfigRequest,
     GetFunctionUrlConfigResponse, GetLayerVersionByArnRequest, GetLayerVersionPolicyRequest,
@@ -17,7 +19,8 @@ use lambkin_model::lambda::{
     GetPolicyResponse, GetProvisionedConcurrencyConfigRequest, GetProvisionedConcurrencyConfigResponse,
     GetResourcePolicyRequest, GetResourcePolicyResponse, GetRuntimeManagementConfigRequest,
     GetRuntimeManagementConfigResponse, InvocationRequest, InvocationResponse, Lambda, ListAliasesRequest,
-    ListAliasesResponse, ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse,
+    ListAliasesResponse, ListEventSourceMappingsRequest, ListEventSourceMappingsResponse,
+    ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse,
     ListFunctionUrlConfigsRequest, ListFunctionUrlConfigsResponse, ListFunctionsRequest,
     ListFunctionsResponse, ListLayerVersionsRequest, ListLayerVersionsResponse, ListLayersRequest,
     ListLayersResponse, ListProvisionedConcurrencyConfigsRequest, ListProvisionedConcurrencyConfigsResponse,
@@ -27,8 +30,8 @@ use lambkin_model::lambda::{
     PutFunctionRecursionConfigResponse, PutFunctionScalingConfigRequest, PutFunctionScalingConfigResponse,
     PutResourcePolicyRequest, PutResourcePolicyResponse, PutRuntimeManagementConfigRequest,
     PutRuntimeManagementConfigResponse, RemoveLayerVersionPermissionRequest, RemovePermissionRequest,
-    TagResourceRequest, UntagResourceRequest, UpdateAliasRequest, UpdateFunctionCodeRequest,
-    UpdateFunctionConfigurationRequest, UpdateFunctionEventInvokeConfigRequest,
+    TagResourceRequest, UntagResourceRequest, UpdateAliasRequest, UpdateEventSourceMappingRequest,
+    UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest, UpdateFunctionEventInvokeConfigRequest,
     UpdateFunctionUrlConfigRequest, UpdateFunctionUrlConfigResponse, errors,
 };
 use lambkin_model::{AwsError, RequestContext};
@@ -493,5 +496,45 @@ impl Lambda for LambdaService {
         input: RemoveLayerVersionPermissionRequest,
     ) -> Result<(), AwsError> {
         self.inner.remove_layer_version_permission(context, input).await
+    }
+
+    async fn create_event_source_mapping(
+        &self,
+        context: &RequestContext,
+        input: CreateEventSourceMappingRequest,
+    ) -> Result<EventSourceMappingConfiguration, AwsError> {
+        self.inner.create_mapping(context, input).await
+    }
+
+    async fn get_event_source_mapping(
+        &self,
+        context: &RequestContext,
+        input: GetEventSourceMappingRequest,
+    ) -> Result<EventSourceMappingConfiguration, AwsError> {
+        self.inner.get_mapping(context, &input)
+    }
+
+    async fn list_event_source_mappings(
+        &self,
+        context: &RequestContext,
+        input: ListEventSourceMappingsRequest,
+    ) -> Result<ListEventSourceMappingsResponse, AwsError> {
+        self.inner.list_mappings(context, &input)
+    }
+
+    async fn update_event_source_mapping(
+        &self,
+        context: &RequestContext,
+        input: UpdateEventSourceMappingRequest,
+    ) -> Result<EventSourceMappingConfiguration, AwsError> {
+        self.inner.update_mapping(context, input).await
+    }
+
+    async fn delete_event_source_mapping(
+        &self,
+        context: &RequestContext,
+        input: DeleteEventSourceMappingRequest,
+    ) -> Result<EventSourceMappingConfiguration, AwsError> {
+        self.inner.delete_mapping(context, input).await
     }
 }

@@ -19,12 +19,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::code::CodeFolders;
 use super::concurrency;
 use super::dependents::{self, Dependent, Dependents};
+use super::event_sources::Mapping;
 use super::layers::catalogue::Layers;
 use super::layers::record::VERSION_KIND as LAYER_VERSION_KIND;
 use super::names::Version;
 use super::record::{
     ALIAS_KIND, AliasRecord, Code, FunctionRecord, KIND, State, VERSION_KIND, VersionRecord, split_key,
 };
+use super::resources::{self, Resources};
 
 /// A function and what belongs to it, as of one moment.
 #[derive(Debug, Clone)]
@@ -56,6 +58,8 @@ pub(crate) struct VersionEntry {
 pub(crate) enum Unsettled {
     Function(Arc<Entry>),
     Version(Arc<Entry>, Arc<VersionEntry>),
+    /// An event source mapping, at a revision of its record.
+    Mapping(Scope, Arc<Mapping>, Revision),
 }
 
 impl Entry {
@@ -103,6 +107,8 @@ pub(crate) struct Catalogue {
     scopes: ArcSwap<HashMap<Scope, Arc<Functions>>>,
     /// Who is told of functions' concurrency.
     invoker: OnceLock<Arc<dyn Invoker>>,
+    /// What belongs to no function.
+    pub(super) resources: RwLock<Resources>,
     waiting: mpsc::UnboundedSender<oneshot::Sender<()>>,
     has_unreadable: AtomicBool,
 }
@@ -160,6 +166,7 @@ impl Catalogue {
             layers: Layers::default(),
             scopes: ArcSwap::default(),
             invoker: OnceLock::new(),
+            resources: RwLock::default(),
             waiting: sender,
             has_unreadable: AtomicBool::new(false),
         });
@@ -292,6 +299,9 @@ impl Feeder {
             Change::Deleted { kind, key, .. } => (kind, key, None),
         };
         let Some((scope, name, part)) = split_key(key) else { return };
+        if part.is_none() && resources::reader(kind).is_some() {
+            return self.apply_resource(scope, kind, name, record);
+        }
         let at = (scope, name.to_owned());
         let applied = match (kind.as_str(), part) {
             (KIND, None) => self.apply_function(&at, record),
@@ -312,6 +322,31 @@ impl Feeder {
             self.catalogue.has_unreadable.store(true, Ordering::Relaxed);
         }
         self.changed.insert(at);
+    }
+
+    /// Applies a change of what belongs to no function, and reports an event source mapping that is unsettled.
+    fn apply_resource(&self, scope: Scope, kind: &str, id: &str, record: Option<&Record>) {
+        let Some((kind, read)) = resources::reader(kind) else { return };
+        let held = match record.map(|record| resources::held(read, record)).transpose() {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::error!(%kind, %id, %error, "cannot read a record; it is left alone");
+                return;
+            }
+        };
+        let mapping = held.as_ref().and_then(resources::Held::get::<Mapping>);
+        {
+            let mut resources = self.catalogue.resources.write().unwrap_or_else(PoisonError::into_inner);
+            let at = (kind, scope.clone(), id.to_owned());
+            match held {
+                Some(held) => resources.insert(at, held),
+                None => resources.remove(&at),
+            };
+        }
+        if let Some((mapping, revision)) = mapping.filter(|(mapping, _)| mapping.is_unsettled()) {
+            // Nobody listens while the server stops; the next start finds it as it is.
+            let _ = self.unsettled.send(Unsettled::Mapping(scope, mapping, revision));
+        }
     }
 
     fn parts(&mut self, at: &(Scope, String)) -> &mut Parts {

@@ -37,14 +37,17 @@ pub(crate) async fn run(inner: Arc<Inner>, mut unsettled: mpsc::UnboundedReceive
         tasks.spawn(async move {
             let Ok(_permit) = permits.acquire_owned().await else { return };
             loop {
-                let (entry, settled) = match &reported {
-                    Unsettled::Function(entry) => (entry, settle(&inner, entry).await),
+                let (what, settled) = match &reported {
+                    Unsettled::Function(entry) => (entry.record.name.as_str(), settle(&inner, entry).await),
                     Unsettled::Version(entry, version) => {
-                        (entry, settle_version(&inner, entry, version).await)
+                        (entry.record.name.as_str(), settle_version(&inner, entry, version).await)
+                    }
+                    Unsettled::Mapping(scope, mapping, revision) => {
+                        (mapping.uuid(), inner.settle_mapping(scope, mapping, *revision).await)
                     }
                 };
                 let Err(error) = settled else { return };
-                tracing::warn!(function = %entry.record.name, %error, "cannot settle a function; trying again");
+                tracing::warn!(%what, %error, "cannot settle a function or mapping; trying again");
                 tokio::time::sleep(PAUSE).await;
             }
         });

@@ -1,12 +1,15 @@
-//! Tags of functions.
+//! Tags of functions and event source mappings.
 
 use std::collections::BTreeMap;
 
+use lambkin_core::ids::Scope;
 use lambkin_model::{AwsError, RequestContext};
 
 use super::Inner;
-use super::faults::{invalid, not_found};
-use super::names::Target;
+use super::event_sources::{Mapping, absent};
+use super::faults::{access_denied, invalid, not_found};
+use super::names::{self, Target};
+use super::resources::Resource;
 
 /// Most tags of a resource (AWS quota).
 const MAX_TAGS: usize = 50;
@@ -15,14 +18,44 @@ const MAX_TAGS: usize = 50;
 const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 256;
 
+/// A resource that has tags in its record.
+pub(crate) trait Tagged {
+    /// Its tags.
+    fn tags(&mut self) -> &mut BTreeMap<String, String>;
+}
+
+/// What an ARN to be tagged names.
+enum Place {
+    Function(Target),
+    /// An event source mapping by its id.
+    Mapping(Scope, String),
+}
+
+/// A change of tags.
+enum Change<'a> {
+    Add(BTreeMap<String, String>),
+    Remove(&'a [String]),
+}
+
+impl Change<'_> {
+    fn apply(&self, tags: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, AwsError> {
+        match self {
+            Self::Add(new) => check(tags, new.clone()),
+            Self::Remove(keys) => Ok(tags.into_iter().filter(|(key, _)| !keys.contains(key)).collect()),
+        }
+    }
+}
+
 impl Inner {
     pub(crate) fn list_tags(
         &self,
         context: &RequestContext,
         resource: Option<&str>,
     ) -> Result<BTreeMap<String, String>, AwsError> {
-        let target = self.tag_target(context, "ListTags", resource)?;
-        Ok(self.find_target(target)?.entry.record.tags.clone())
+        match self.tag_place(context, "ListTags", resource)? {
+            Place::Function(target) => Ok(self.find_target(target)?.entry.record.tags.clone()),
+            Place::Mapping(scope, id) => self.tags_of::<Mapping>(&scope, &id),
+        }
     }
 
     pub(crate) async fn tag(
@@ -31,14 +64,8 @@ impl Inner {
         resource: Option<&str>,
         tags: BTreeMap<String, String>,
     ) -> Result<(), AwsError> {
-        let target = self.tag_target(context, "TagResource", resource)?;
-        self.change(&target, |record| {
-            let mut next = record.clone();
-            next.tags = check(next.tags, tags.clone())?;
-            Ok(next)
-        })
-        .await?;
-        Ok(())
+        let place = self.tag_place(context, "TagResource", resource)?;
+        self.change_tags(place, Change::Add(tags)).await
     }
 
     pub(crate) async fn untag(
@@ -47,34 +74,80 @@ impl Inner {
         resource: Option<&str>,
         keys: &[String],
     ) -> Result<(), AwsError> {
-        let target = self.tag_target(context, "UntagResource", resource)?;
-        self.change(&target, |record| {
-            let mut next = record.clone();
-            next.tags.retain(|key, _| !keys.contains(key));
-            Ok(next)
+        let place = self.tag_place(context, "UntagResource", resource)?;
+        self.change_tags(place, Change::Remove(keys)).await
+    }
+
+    async fn change_tags(&self, place: Place, change: Change<'_>) -> Result<(), AwsError> {
+        match place {
+            Place::Function(target) => {
+                self.change(&target, |record| {
+                    let mut next = record.clone();
+                    next.tags = change.apply(next.tags)?;
+                    Ok(next)
+                })
+                .await?;
+            }
+            Place::Mapping(scope, id) => self.change_tags_of::<Mapping>(&scope, &id, &change).await?,
+        }
+        Ok(())
+    }
+
+    fn tags_of<T: Resource + Tagged + Clone>(
+        &self,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<BTreeMap<String, String>, AwsError> {
+        let resource = self.catalogue.resource::<T>(scope, id).ok_or_else(absent)?;
+        Ok(std::mem::take(T::clone(&resource).tags()))
+    }
+
+    async fn change_tags_of<T: Resource + Tagged>(
+        &self,
+        scope: &Scope,
+        id: &str,
+        change: &Change<'_>,
+    ) -> Result<(), AwsError> {
+        self.change_resource::<T>(scope, id, absent, |mut resource| {
+            let tags = resource.tags();
+            *tags = change.apply(std::mem::take(tags))?;
+            Ok(Some(resource))
         })
         .await?;
         Ok(())
     }
 
-    /// The function whose ARN is given; of the taggable resources only functions exist.
-    fn tag_target(
+    /// What the ARN names, if it can be tagged and the caller may.
+    fn tag_place(
         &self,
         context: &RequestContext,
         operation: &str,
         resource: Option<&str>,
-    ) -> Result<Target, AwsError> {
+    ) -> Result<Place, AwsError> {
         let arn = resource.unwrap_or_default();
-        if !arn.contains(":function:") {
-            return Err(not_found(format!("The resource {arn} does not exist.")));
+        match arn.splitn(7, ':').collect::<Vec<_>>().as_slice() {
+            [.., "function", _] => {
+                let target = self.resolve(context, operation, Some(arn), None)?;
+                if target.qualifier.is_some() {
+                    return Err(invalid(
+                        "Tags on function aliases and versions are not supported. Please specify either a function \
+                         ARN.",
+                    ));
+                }
+                Ok(Place::Function(target))
+            }
+            [_, _, _, region, account, "event-source-mapping", id] => {
+                let scope = names::scope_of(context);
+                if *account != &*scope.account {
+                    return Err(access_denied(&context.caller.arn, operation, arn));
+                }
+                if *region != &*scope.region {
+                    return Err(absent());
+                }
+                Ok(Place::Mapping(scope, id.to_ascii_lowercase()))
+            }
+            _ => Err(not_found(format!("The resource {arn} does not exist."))),
         }
-        let target = self.resolve(context, operation, Some(arn), None)?;
-        if target.qualifier.is_some() {
-            return Err(invalid(
-                "Tags on function aliases and versions are not supported. Please specify either a function ARN.",
-            ));
-        }
-        Ok(target)
     }
 }
 
