@@ -30,6 +30,8 @@ IMPLEMENTED = {
         DeleteFunctionConcurrency GetFunctionScalingConfig PutFunctionConcurrency PutFunctionScalingConfig
         AddLayerVersionPermission DeleteLayerVersion GetLayerVersion GetLayerVersionByArn GetLayerVersionPolicy
         ListLayerVersions ListLayers PublishLayerVersion RemoveLayerVersionPermission
+        CreateEventSourceMapping DeleteEventSourceMapping GetEventSourceMapping ListEventSourceMappings
+        UpdateEventSourceMapping
     """,
     "logs": """
         CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DescribeLogGroups

@@ -40,7 +40,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     writeln!(out, "\nNot served yet")?;
     writeln!(
         out,
-        "  function URLs and settings of asynchronous invocation are kept, and nothing follows them"
+        "  function URLs, event source mappings and settings of asynchronous invocation are kept, and nothing follows \
+         them"
     )?;
     let ready = checks.iter().all(|check| check.ok || !check.required);
     writeln!(out, "\n{}", if ready { "Functions can run here." } else { "Functions cannot run here yet." })?;

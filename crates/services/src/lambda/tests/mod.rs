@@ -20,6 +20,7 @@ use crate::testing::{MemBlobs, context, context_of, zip_of};
 
 mod aliases;
 mod concurrency;
+mod event_sources;
 mod layers;
 mod operations;
 mod per_qualifier;
