@@ -161,7 +161,10 @@ async fn one_source_has_one_mapping_to_a_function() {
         fixture.map(json!({"EventSourceArn": QUEUE})),
         fixture.map(json!({"EventSourceArn": QUEUE}))
     );
-    let (made, refused) = if one.is_ok() { (one.unwrap(), other) } else { (other.unwrap(), one) };
+    let (made, refused) = match one {
+        Ok(made) => (made, other),
+        refused => (other.unwrap(), refused),
+    };
     let uuid = made["UUID"].as_str().unwrap();
     let already = |of: &str| {
         let text = format!(
