@@ -45,6 +45,30 @@ function sendBytes(kind, content) {
   writeAll(content, content.length);
 }
 
+/**
+ * Sends a part of a streamed answer without holding up the event loop while the reader is slow. Nothing else
+ * may be sent before `callback(error)` is called.
+ */
+function sendPart(content, callback) {
+  const head = Buffer.allocUnsafe(5);
+  head.writeUInt32LE(content.length + 1, 0);
+  head[4] = 'C'.charCodeAt(0);
+  const write = (start) => {
+    const rest =
+      start < head.length
+        ? [head.subarray(start), content]
+        : [content.subarray(start - head.length)];
+    fs.writev(CHANNEL_FD, rest, (error, written) => {
+      if (error || start + written === head.length + content.length) {
+        callback(error);
+      } else {
+        write(start + written);
+      }
+    });
+  };
+  write(0);
+}
+
 /** Sends an `E` or `F` frame. */
 function sendError(kind, errorType, document) {
   const name = Buffer.from(errorType || '').subarray(0, 0xffff);
@@ -83,4 +107,4 @@ function receive(take) {
   take(head, frame.toString('utf8', split, end));
 }
 
-module.exports = { receive, sendBytes, sendError, sendFrame };
+module.exports = { receive, sendBytes, sendError, sendFrame, sendPart };

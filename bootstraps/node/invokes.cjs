@@ -316,7 +316,7 @@ class StreamingInvoke {
     state.whenEmpty = () => this.fail(new Fault('NodeJsExit', NODE_JS_EXIT));
     try {
       const { ResponseStream } = require('./streaming.cjs');
-      this.stream = new ResponseStream(highWaterMark(this.receiver.handler));
+      this.stream = new ResponseStream(highWaterMark(this.receiver.handler), head.stream === true);
       const result = this.receiver.handler(JSON.parse(event), this.stream, this.context(head));
       if (!isThenable(result)) {
         const message = 'Streaming does not support non-async handlers.';
@@ -325,27 +325,32 @@ class StreamingInvoke {
       if ((await result) !== undefined) {
         console.warn('Streaming handlers ignore return values.');
       }
-      const bytes = await this.stream.collected();
+      await this.stream.ended();
       if (this.waitsForEmptyLoop) {
-        state.whenEmpty = () => setImmediate(() => this.succeed(bytes));
+        state.whenEmpty = () => setImmediate(() => this.succeed());
       } else {
-        this.succeed(bytes);
+        this.succeed();
       }
     } catch (error) {
       this.fail(error);
     }
   }
 
-  succeed(bytes) {
+  succeed() {
     if (!this.answered) {
       this.answered = true;
       state.fail = state.whenEmpty = null;
-      sendBytes('A', bytes);
+      // of a streamed answer this is the end
+      sendBytes('A', this.stream.bytes());
       this.next();
     }
   }
 
+  /** Sends an error document unless there was an answer, or a part of one is on its way. */
   sendFailure(thrown) {
+    if (this.stream && this.stream.isPassing()) {
+      return false;
+    }
     if (!this.answered && this.stream && this.stream.isComplete()) {
       // the response was there before the failure
       this.answered = true;
@@ -366,8 +371,15 @@ class StreamingInvoke {
 
   fail(thrown) {
     logFailure('Invoke Error', thrown);
-    if (this.sendFailure(thrown)) {
-      this.next();
+    const send = () => {
+      if (this.sendFailure(thrown)) {
+        this.next();
+      }
+    };
+    if (this.stream) {
+      this.stream.settle(send);
+    } else {
+      send();
     }
   }
 }

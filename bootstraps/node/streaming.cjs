@@ -1,20 +1,22 @@
 // The stream that a handler with `awslambda.streamifyResponse` writes to. Loaded at the first such invoke.
 //
-// For now every invoke is a buffered one: what is written is collected and answered as a whole, which is what
-// a caller of Invoke gets from AWS too. Passing chunks on as they come needs another `_write` here and frames
-// for them; nothing else knows how the bytes travel.
+// What is written goes to the caller as it comes, or, where the caller wants a whole response, is collected.
 
 'use strict';
 
 const { Writable } = require('stream');
+const { sendPart } = require('./channel.cjs');
 const { Fault } = require('./records.cjs');
 
 // Keeps the event loop busy while the handler has not ended its stream: the function then times out.
 const FOREVER_MS = 0x7fffffff;
 
 class ResponseStream extends Writable {
-  constructor(highWaterMark) {
+  constructor(highWaterMark, passesOn) {
     super({ highWaterMark });
+    this._passesOn = passesOn;
+    this._passing = false;
+    this._cut = false;
     this._chunks = [];
     this._started = false;
     this._failed = false;
@@ -60,29 +62,56 @@ class ResponseStream extends Writable {
   }
 
   _write(chunk, _encoding, callback) {
-    this._chunks.push(chunk);
-    callback();
+    if (!this._passesOn) {
+      this._chunks.push(chunk);
+      callback();
+    } else if (chunk.length === 0) {
+      callback();
+    } else {
+      this._passing = true;
+      sendPart(chunk, (error) => {
+        this._passing = false;
+        callback(error);
+      });
+    }
   }
 
-  /** All bytes, once the handler has ended the stream. */
-  async collected() {
+  /** Waits until the handler has ended the stream. */
+  async ended() {
     const busy = setInterval(() => {}, FOREVER_MS);
     try {
       await this._ended;
     } finally {
       clearInterval(busy);
     }
-    return this.bytes();
   }
 
-  /** What was written so far. */
+  /** Calls back when what was written has been passed on, whatever became of the handler. */
+  settle(callback) {
+    if (!this._passesOn || this._failed || this.writableFinished || this.destroyed) {
+      callback();
+    } else {
+      this._ended.then(callback, callback);
+      if (!this.writableEnded) {
+        this._cut = true;
+        this.end();
+      }
+    }
+  }
+
+  /** Whether a part is on its way, so that nothing else can be sent. */
+  isPassing() {
+    return this._passing;
+  }
+
+  /** What was collected so far. */
   bytes() {
     return Buffer.concat(this._chunks);
   }
 
-  /** Whether the handler has ended the stream, and nothing is wrong with it. */
+  /** Whether the handler has ended the stream, nothing is wrong with it, and all of it is ready to be answered. */
   isComplete() {
-    return this.writableEnded && !this._failed;
+    return this.writableEnded && !this._cut && !this._failed && (!this._passesOn || this.writableFinished);
   }
 }
 

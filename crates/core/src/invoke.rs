@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
 use crate::concurrency::{Concurrency, Provisioned};
 use crate::function::FunctionSpec;
@@ -12,6 +13,9 @@ use crate::ids::Scope;
 
 /// Largest synchronous request or response payload: 6 MiB (AWS quota).
 pub const MAX_SYNC_PAYLOAD: usize = 6 * 1024 * 1024;
+
+/// Largest streamed response: 200 MiB (AWS's default quota).
+pub const MAX_STREAMED_PAYLOAD: u64 = 200 * 1024 * 1024;
 
 /// One event for a function.
 #[derive(Debug, Clone)]
@@ -28,12 +32,19 @@ pub struct Invocation {
     pub trace_id: Option<String>,
     /// Whether the last 4 KiB of the log are wanted.
     pub log_tail: bool,
+    /// Takes the response as it is made, from runtimes that stream it; `None` collects it. A caller who
+    /// drops the other end has hung up.
+    pub response: Option<ResponseSink>,
 }
+
+/// Takes a response piece by piece; the runtime waits while it is full.
+pub type ResponseSink = mpsc::Sender<Bytes>;
 
 /// A function's answer.
 #[derive(Debug, Clone)]
 pub struct InvokeOutcome {
-    /// Response, or error document where `function_error` is set.
+    /// Response, or error document where `function_error` is set. Empty where the response went to
+    /// [`Invocation::response`].
     pub payload: Bytes,
     /// `Unhandled` where the function failed; the value of `X-Amz-Function-Error`.
     pub function_error: Option<&'static str>,

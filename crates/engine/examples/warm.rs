@@ -67,6 +67,7 @@ fn invocation() -> Invocation {
         client_context: None,
         trace_id: None,
         log_tail: false,
+        response: None,
     }
 }
 

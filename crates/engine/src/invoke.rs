@@ -25,6 +25,8 @@ pub(crate) enum Verdict {
 /// How an invocation ended, before it is logged.
 struct Ended {
     result: Result<Bytes, Failure>,
+    /// Length of a response that was streamed.
+    streamed: Option<u64>,
     duration: Duration,
     reusable: bool,
 }
@@ -52,7 +54,7 @@ impl Environment {
                     let duration = begun.elapsed();
                     self.report_init(inner, spec, duration, InitPhase::Invoke, Some(&failure));
                     self.platform(inner, spec, &start);
-                    let ended = Ended { result: Err(failure), duration, reusable: false };
+                    let ended = Ended { result: Err(failure), streamed: None, duration, reusable: false };
                     return self.conclude(inner, spec, invocation, ended);
                 }
             }
@@ -100,12 +102,18 @@ impl Environment {
             client_context: invocation.client_context.as_deref(),
             cognito_identity: None,
             payload: invocation.payload.clone(),
+            response: invocation.response.as_ref(),
         };
         let end = session.process_end();
         let watched = watch(session.invoke(event), &end, output, &mut self.log, exit, inner, left).await;
         let mut reusable = true;
+        let mut streamed = None;
         let result = match watched {
             Watched::Done(Answer::Response(payload)) => Ok(payload),
+            Watched::Done(Answer::Streamed { bytes }) => {
+                streamed = Some(bytes);
+                Ok(Bytes::new())
+            }
             Watched::Done(Answer::Error { error_type, body }) => Err(Failure::Reported { error_type, body }),
             Watched::Done(Answer::TooLarge) => Err(Failure::TooLarge),
             Watched::TimedOut => {
@@ -146,7 +154,7 @@ impl Environment {
         if let Some(live) = &mut self.live {
             live.output.drain(&mut self.log, &*inner.clock);
         }
-        Ok(Ended { result, duration, reusable })
+        Ok(Ended { result, streamed, duration, reusable })
     }
 
     /// Logs the end of an invocation and makes its outcome.
@@ -157,7 +165,7 @@ impl Environment {
         invocation: &Invocation,
         ended: Ended,
     ) -> Verdict {
-        let Ended { result, duration, reusable } = ended;
+        let Ended { result, streamed, duration, reusable } = ended;
         let max_memory_used_mb = self.max_memory_mb(if reusable { duration } else { Duration::MAX });
         if !reusable {
             self.end_sandbox(inner);
@@ -171,7 +179,11 @@ impl Environment {
         let status = failure.map_or(Status::Success, Failure::status);
         // The timeout is the timeout, however late the timer.
         let duration = if status == Status::Timeout { spec.timeout } else { duration };
-        let produced_bytes = result.as_ref().map_or(0, Bytes::len);
+        let produced_bytes = match (&result, streamed) {
+            (Ok(_), Some(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
+            (Ok(payload), None) => payload.len(),
+            (Err(_), _) => 0,
+        };
         self.platform(inner, spec, &PlatformEvent::End { request_id });
         self.platform(
             inner,

@@ -22,7 +22,7 @@ pub(crate) trait Write: Sized {
 
 impl Write for () {
     fn write(self) -> serde_json::Result<Output> {
-        Ok(Output { members: Value::Object(serde_json::Map::new()), payload: None })
+        Ok(Output { members: Value::Object(serde_json::Map::new()), ..Output::default() })
     }
 }
 
@@ -42,15 +42,16 @@ macro_rules! input {
 }
 pub(crate) use input;
 
-/// Implements [`Write`], as [`input`] does [`Read`].
+/// Implements [`Write`], as [`input`] does [`Read`]; after a semicolon stands the member that is an event stream.
 macro_rules! output {
-    ($type:ident $(, $payload:ident)?) => {
+    ($type:ident $(, $payload:ident)? $(; $events:ident)?) => {
         impl crate::dispatch::Write for $type {
             #[inline(never)]
             #[allow(unused_mut)]
             fn write(mut self) -> serde_json::Result<crate::handler::Output> {
                 let mut output = crate::handler::Output::default();
                 $(output.payload = self.$payload.take();)?
+                $(output.events = self.$events.take();)?
                 output.members = serde_json::to_value(&self)?;
                 Ok(output)
             }

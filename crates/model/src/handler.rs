@@ -1,10 +1,13 @@
 //! How a decoded request reaches a service and how its answer comes back.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_core::Stream;
 use serde_json::Value;
 
 use crate::error::AwsError;
@@ -86,12 +89,49 @@ pub struct Input {
 }
 
 /// An answer before encoding.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Output {
     /// Members by member name; without the payload member where that is a blob.
     pub members: Value,
     /// The raw body, where the output's payload member is a blob.
     pub payload: Option<Bytes>,
+    /// The events, where a member of the output is an event stream.
+    pub events: Option<EventStream>,
+}
+
+/// An event of an [`EventStream`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StreamEvent {
+    /// Its name: a member of the event stream's shape.
+    pub name: &'static str,
+    /// Members by member name; without the one that is the event's whole payload.
+    pub members: Value,
+    /// The member that is the event's whole payload, where there is one.
+    pub payload: Option<Bytes>,
+}
+
+/// Events that are sent to the client as they come.
+pub struct EventStream(Pin<Box<dyn Stream<Item = StreamEvent> + Send>>);
+
+impl EventStream {
+    /// Events from a stream. It is dropped when the client is gone.
+    pub fn new(events: impl Stream<Item = StreamEvent> + Send + 'static) -> Self {
+        Self(Box::pin(events))
+    }
+}
+
+impl Stream for EventStream {
+    type Item = StreamEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<StreamEvent>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventStream")
+    }
 }
 
 /// A boxed future, as object-safe async traits need it.

@@ -23,6 +23,8 @@ pub mod validate;
 pub use generated::*;
 
 pub use error::AwsError;
-pub use handler::{Caller, Input, Output, Principal, RequestContext, RoleSession, ServiceHandler};
+pub use handler::{
+    Caller, EventStream, Input, Output, Principal, RequestContext, RoleSession, ServiceHandler, StreamEvent,
+};
 pub use types::{Blob, Timestamp};
 pub use validate::validate;

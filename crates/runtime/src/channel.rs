@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
 use bytes::{Buf, Bytes, BytesMut};
+use lambkin_core::invoke::{MAX_STREAMED_PAYLOAD, ResponseSink};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -15,6 +16,8 @@ use crate::session::{Answer, Event, MAX_RESPONSE_BYTES, Readiness};
 const FRAME_PREFIX: usize = 5;
 /// Read buffer of an idle channel; answers that fit are taken with one read.
 const READ_BUFFER: usize = 8 * 1024;
+/// Most of a streamed answer that is handed on at once.
+const PIECE: usize = 64 * 1024;
 /// An event's head larger than this does not keep its buffer.
 const HEAD_BUFFER_KEPT: usize = 64 * 1024;
 
@@ -29,6 +32,9 @@ struct Head<'a> {
     client: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<&'a str>,
+    /// Whether the answer may be streamed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
 }
 
 /// Why no frame came.
@@ -124,7 +130,29 @@ impl ChannelSession {
             return Err(Broken::Unasked);
         }
         self.send(&event).await?;
-        match self.frame_prefix().await? {
+        let mut streamed: Option<u64> = None;
+        let (kind, length) = loop {
+            let frame = self.frame_prefix().await?;
+            match (frame, event.response) {
+                ((b'C', length), Some(sink)) => {
+                    let streamed = streamed.get_or_insert(0);
+                    *streamed = streamed.saturating_add(length as u64);
+                    if *streamed > MAX_STREAMED_PAYLOAD {
+                        self.skip(length).await?;
+                    } else {
+                        self.pass_on(length, sink).await?;
+                    }
+                }
+                (frame, _) => break frame,
+            }
+        };
+        match (kind, length) {
+            (b'A', 0) if let Some(bytes) = streamed => {
+                Ok(if bytes > MAX_STREAMED_PAYLOAD { Answer::TooLarge } else { Answer::Streamed { bytes } })
+            }
+            (b'A', _) if streamed.is_some() => {
+                Err(Broken::Violation("an answer after the parts of a streamed one".into()))
+            }
             (b'A', length) if length > MAX_RESPONSE_BYTES => {
                 self.skip(length).await?;
                 Ok(Answer::TooLarge)
@@ -138,6 +166,18 @@ impl ChannelSession {
         }
     }
 
+    /// Hands content to who waits for it. Where nobody does any more it is thrown away.
+    async fn pass_on(&mut self, mut length: usize, sink: &ResponseSink) -> Result<(), Broken> {
+        while length > 0 {
+            let piece = self.content(length.min(PIECE)).await?;
+            length -= piece.len();
+            if sink.send(piece).await.is_err() {
+                return self.skip(length).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes an `I` frame: one `writev` unless the socket's buffer is full.
     async fn send(&mut self, event: &Event<'_>) -> Result<(), Broken> {
         self.head.clear();
@@ -149,6 +189,7 @@ impl ChannelSession {
             trace: event.trace_id,
             client: event.client_context,
             identity: event.cognito_identity,
+            stream: event.response.is_some(),
         };
         serde_json::to_writer(&mut self.head, &head).map_err(io::Error::from)?;
         let head_length = self.head.len() - FRAME_PREFIX - 4;
@@ -273,6 +314,7 @@ mod tests {
             client_context: Some("{\"a\":1}"),
             cognito_identity: None,
             payload: Bytes::from_static(payload),
+            response: None,
         }
     }
 
@@ -302,6 +344,46 @@ mod tests {
         let mut payload = vec![0; length - 5 - head_length];
         stream.read_exact(&mut payload).unwrap();
         (String::from_utf8(head).unwrap(), payload)
+    }
+
+    #[tokio::test]
+    async fn parts_of_an_answer() {
+        let (mut session, mut peer) = pair();
+        let runtime = std::thread::spawn(move || {
+            peer.write_all(&frame(b'R', b"")).unwrap();
+            let (head, _) = read_event(&mut peer);
+            assert!(head.ends_with(",\"stream\":true}"), "{head}");
+            for part in [&b"one "[..], &vec![b'x'; 2 * PIECE]] {
+                peer.write_all(&frame(b'C', part)).unwrap();
+            }
+            peer.write_all(&frame(b'A', b"")).unwrap();
+            read_event(&mut peer);
+            peer.write_all(&frame(b'C', b"two")).unwrap();
+            peer.write_all(&error_frame(b'E', "Mine", b"{}")).unwrap();
+            read_event(&mut peer);
+            peer.write_all(&frame(b'A', b"whole")).unwrap();
+            // a part that nobody asked for
+            let (head, _) = read_event(&mut peer);
+            assert!(!head.contains("stream"), "{head}");
+            peer.write_all(&frame(b'C', b"three")).unwrap();
+            peer
+        });
+        assert_eq!(session.ready().await, Readiness::Ready);
+        let (sink, mut pieces) = tokio::sync::mpsc::channel(8);
+        let streamed = Event { response: Some(&sink), ..event(b"{}") };
+        let bytes = 4 + 2 * PIECE as u64;
+        assert_eq!(session.invoke(streamed.clone()).await, Answer::Streamed { bytes });
+        let lengths: Vec<usize> =
+            std::iter::from_fn(|| pieces.try_recv().ok()).map(|piece| piece.len()).collect();
+        assert_eq!(lengths, [4, PIECE, PIECE]);
+        let failed = Answer::Error { error_type: "Mine".into(), body: Bytes::from_static(b"{}") };
+        assert_eq!(session.invoke(streamed.clone()).await, failed);
+        assert_eq!(pieces.try_recv().unwrap(), "two");
+        drop(pieces);
+        assert_eq!(session.invoke(streamed).await, Answer::Response(Bytes::from_static(b"whole")));
+        let answer = session.invoke(event(b"{}")).await;
+        assert!(matches!(&answer, Answer::Closed { reason, .. } if !reason.is_empty()), "{answer:?}");
+        runtime.join().unwrap();
     }
 
     #[tokio::test]

@@ -94,7 +94,7 @@ impl HttpSession {
 
     pub(crate) async fn invoke(&mut self, event: Event<'_>) -> Answer {
         match Delivery::new(&event) {
-            Ok(delivery) => self.shared.offer(delivery),
+            Ok(delivery) => self.shared.offer(delivery, event.response),
             Err(error) => {
                 return Answer::Closed { delivered: false, reason: format!("event header: {error}") };
             }

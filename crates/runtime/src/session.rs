@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use lambkin_core::invoke::ResponseSink;
+
 use crate::channel::ChannelSession;
 use crate::http::HttpSession;
 
@@ -31,6 +33,8 @@ pub struct Event<'a> {
     pub cognito_identity: Option<&'a str>,
     /// The event itself.
     pub payload: Bytes,
+    /// Takes a response that the runtime streams.
+    pub response: Option<&'a ResponseSink>,
 }
 
 /// How a runtime's INIT ended.
@@ -57,6 +61,11 @@ pub enum Readiness {
 pub enum Answer {
     /// Its response.
     Response(Bytes),
+    /// Its response has gone to [`Event::response`].
+    Streamed {
+        /// Its length.
+        bytes: u64,
+    },
     /// It reported an error.
     Error {
         /// Error type as the runtime declared it; may be empty.
@@ -64,7 +73,8 @@ pub enum Answer {
         /// Error document as posted.
         body: Bytes,
     },
-    /// Its response was over [`MAX_RESPONSE_BYTES`]; the runtime can take a next event.
+    /// Its response was over [`MAX_RESPONSE_BYTES`], or, streamed, over [`MAX_STREAMED_PAYLOAD`]; the runtime
+    /// can take a next event.
     TooLarge,
     /// The conversation ended, or broke its rules.
     Closed {

@@ -22,6 +22,7 @@ use self::endpoint::Endpoints;
 pub use self::endpoint::Scheme;
 use self::refuse::Refusal;
 use crate::limits::Limits;
+use crate::reply::ResponseBody;
 use crate::route::{Entry, Found, Labels, Router};
 use crate::sigv4::{self, Authenticator, Lookup, Scope, SignatureError, Signed, Verifier};
 use crate::{body, codec, uri};
@@ -121,7 +122,7 @@ impl Front {
 
     /// Answers one request that came by `scheme`. Needs a tokio runtime: the handler runs on a task of its own, so that it ends
     /// even if this future is dropped because the client hung up.
-    pub async fn handle<B>(&self, request: Request<B>, scheme: Scheme) -> Response<Full<Bytes>>
+    pub async fn handle<B>(&self, request: Request<B>, scheme: Scheme) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Send,
@@ -136,7 +137,8 @@ impl Front {
                     body::drain(body, &parts.headers, self.limits.drain);
                     refuse::plain(error)
                 }
-            };
+            }
+            .map(ResponseBody::from);
         }
         let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
         let request_id: &str = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
@@ -154,6 +156,7 @@ impl Front {
                     "request refused"
                 );
                 codec::encode_error(refusal.protocol, refusal.service, &refusal.error, request_id)
+                    .map(ResponseBody::from)
             }
         }
     }
@@ -164,7 +167,7 @@ impl Front {
         body: &mut B,
         scheme: Scheme,
         request_id: &str,
-    ) -> Result<Response<Full<Bytes>>, Refusal>
+    ) -> Result<Response<ResponseBody>, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -256,7 +259,7 @@ impl Front {
         (caller, region, body): (Arc<Caller>, Arc<str>, Bytes),
         endpoint: Arc<str>,
         request_id: &str,
-    ) -> Result<Response<Full<Bytes>>, AwsError> {
+    ) -> Result<Response<ResponseBody>, AwsError> {
         let request = codec::Request { parts, labels, body };
         let input = codec::decode(protocol, entry.schema, operation, request)?;
         if let Some(shape) = operation.input {

@@ -19,12 +19,14 @@ pub mod tls;
 
 mod body;
 mod codec;
+mod reply;
 mod route;
 mod share;
 mod uri;
 
 pub use front::{Front, FrontConfig, InternalRoutes, Mode, Now, Scheme};
 pub use limits::Limits;
+pub use reply::ResponseBody;
 pub use serve::{ServeOptions, serve, serve_connection};
 pub use share::Share;
 pub use sigv4::{Authenticator, Lookup, Secret};

@@ -227,11 +227,12 @@ pub async fn serve_connection<I>(
                     None => None,
                 };
                 let response = front.handle(request, scheme).await;
-                drop(running);
-                Ok::<_, Infallible>(match room {
+                let response = match room {
                     Some(room) => share::keep(response, room),
                     None => response,
-                })
+                };
+                // Events are work until the last is sent.
+                Ok::<_, Infallible>(response.map(|body| body.hold_if_events(running)))
             }
         })
     };

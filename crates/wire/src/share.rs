@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body;
 use crate::front::INTERNAL_PREFIX;
+use crate::reply::ResponseBody;
 
 /// What a request counts with at least: its head, its answer, the tasks that deal with it.
 const LEAST: u32 = 64 << 10;
@@ -83,17 +84,18 @@ impl AsRef<[u8]> for Held {
 }
 
 /// Keeps a request's room taken until its answer is written.
-pub(crate) fn keep(response: Response<Full<Bytes>>, room: OwnedSemaphorePermit) -> Response<Full<Bytes>> {
-    response.map(|body| {
+pub(crate) fn keep(response: Response<ResponseBody>, room: OwnedSemaphorePermit) -> Response<ResponseBody> {
+    response.map(|mut body| {
+        let Some(whole) = body.whole() else { return body.hold(room) };
         // A full body gives its one piece at once.
-        let polled = pin!(body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        let polled = pin!(whole).poll_frame(&mut Context::from_waker(Waker::noop()));
         let piece = match polled {
             Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
             _ => Bytes::new(),
         };
         match piece.is_empty() {
-            true => Full::new(piece),
-            false => Full::new(Bytes::from_owner(Held { bytes: piece, _room: room })),
+            true => Full::new(piece).into(),
+            false => Full::new(Bytes::from_owner(Held { bytes: piece, _room: room })).into(),
         }
     })
 }
@@ -146,14 +148,14 @@ mod tests {
     async fn room_is_taken_until_the_answer_is_gone() {
         let share = Share::new(0, Arc::new(Semaphore::new(0)), LEAST);
         let room = share.room(&request("/", "0")).await.unwrap();
-        let answer = keep(Response::new(Full::new(Bytes::from_static(b"answer"))), room);
+        let answer = keep(Response::new(Full::new(Bytes::from_static(b"answer")).into()), room);
         assert_eq!(free(&share), 0);
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!((&body[..], free(&share)), (&b"answer"[..], 0));
         drop(body);
         assert_eq!(free(&share), LEAST);
         let room = share.room(&request("/", "0")).await.unwrap();
-        let _nothing = keep(Response::new(Full::default()), room);
+        let _nothing = keep(Response::new(Full::default().into()), room);
         assert_eq!(free(&share), LEAST);
     }
 }

@@ -1,7 +1,8 @@
 //! A function for `provided.al2023` with AWS's own `lambda_runtime`: greets, and does what an event's
 //! `action` asks for (the tests use that).
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::streaming::{Body, Response, channel};
+use lambda_runtime::{Error, FunctionResponse, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
@@ -12,7 +13,32 @@ async fn main() -> Result<(), Error> {
     run(service_fn(handle)).await
 }
 
-async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
+async fn handle(event: LambdaEvent<Value>) -> Result<FunctionResponse<Value, Body>, Error> {
+    match event.payload.get("action").and_then(Value::as_str) {
+        Some("stream") => Ok(FunctionResponse::StreamingResponse(stream(&event.payload))),
+        _ => answer(event).await.map(FunctionResponse::BufferedResponse),
+    }
+}
+
+/// `count` lines, one every `ms` milliseconds.
+fn stream(payload: &Value) -> Response<Body> {
+    let number = |name| payload.get(name).and_then(Value::as_u64).unwrap_or(1);
+    let (count, pause) = (number("count"), std::time::Duration::from_millis(number("ms")));
+    let (mut sender, body) = channel();
+    tokio::spawn(async move {
+        for at in 0..count {
+            if at > 0 {
+                tokio::time::sleep(pause).await;
+            }
+            if sender.send_data(format!("line {at}\n").into()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Response::from(body)
+}
+
+async fn answer(event: LambdaEvent<Value>) -> Result<Value, Error> {
     let (payload, context) = event.into_parts();
     match payload.get("action").and_then(Value::as_str) {
         Some("echo") => Ok(payload),

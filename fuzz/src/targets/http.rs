@@ -59,7 +59,7 @@ impl ServiceHandler for Mirror {
                 return Err(refused);
             }
             assert_eq!(refused.status, 501, "validated input does not fit its type: {refused:?}");
-            Ok(Output { members: input.members, payload: input.payload })
+            Ok(Output { members: input.members, payload: input.payload, events: None })
         })
     }
 }

@@ -96,12 +96,18 @@ impl<'a> Source<'a> {
         self.cycles.contains(&(structure.to_owned(), member.to_owned()))
     }
 
-    /// The member of a structure that travels as raw bytes: a payload that is a blob, or an event stream.
+    /// The member of a structure that travels as raw bytes: a payload that is a blob.
     pub(crate) fn raw_payload(&self, structure: &'a Shape) -> Result<Option<&'a str>> {
+        let Some(payload) = &structure.payload else { return Ok(None) };
+        let member = structure.members.iter().find(|(name, _)| name == payload);
+        let Some((name, reference)) = member else { return Ok(None) };
+        Ok((self.model.shape(&reference.shape)?.kind == "blob").then_some(name))
+    }
+
+    /// The member of a structure that is an event stream.
+    pub(crate) fn events(&self, structure: &'a Shape) -> Result<Option<&'a str>> {
         for (name, reference) in &structure.members {
-            let shape = self.model.shape(&reference.shape)?;
-            let is_payload = structure.payload.as_ref() == Some(name);
-            if shape.eventstream || (is_payload && shape.kind == "blob") {
+            if self.model.shape(&reference.shape)?.eventstream {
                 return Ok(Some(name));
             }
         }

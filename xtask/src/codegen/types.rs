@@ -24,6 +24,7 @@ pub(crate) fn render(source: &Source<'_>) -> Result<String> {
         ("", "use serde::{Deserialize, Serialize};\n\n"),
         ("input!(", "use crate::dispatch::input;\n"),
         ("output!(", "use crate::dispatch::output;\n"),
+        (" EventStream>", "use crate::handler::EventStream;\n"),
         (" Blob>", "use crate::types::Blob;\n"),
         (" Timestamp>", "use crate::types::Timestamp;\n"),
     ] {
@@ -37,8 +38,10 @@ pub(crate) fn render(source: &Source<'_>) -> Result<String> {
 
 fn structure(source: &Source<'_>, shape_name: &str, type_name: &str, shape: &Shape) -> Result<String> {
     let raw = source.raw_payload(shape)?;
+    let events = source.events(shape)?;
     let mut out = String::new();
-    writeln!(out, "#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]")?;
+    let comparable = if events.is_none() { "Clone, Default, PartialEq" } else { "Default" };
+    writeln!(out, "#[derive(Debug, {comparable}, Serialize, Deserialize)]")?;
     writeln!(out, "#[serde(default)]")?;
     writeln!(out, "pub struct {type_name} {{")?;
     let mut fields = BTreeSet::new();
@@ -48,6 +51,11 @@ fn structure(source: &Source<'_>, shape_name: &str, type_name: &str, shape: &Sha
         if raw == Some(member) {
             writeln!(out, "#[serde(skip)]")?;
             writeln!(out, "pub {field}: Option<Bytes>,")?;
+            continue;
+        }
+        if events == Some(member) {
+            writeln!(out, "#[serde(skip)]")?;
+            writeln!(out, "pub {field}: Option<EventStream>,")?;
             continue;
         }
         let rust = rust_type(source, reference)?;
@@ -61,7 +69,8 @@ fn structure(source: &Source<'_>, shape_name: &str, type_name: &str, shape: &Sha
         writeln!(out, "input!({type_name}{payload});\n")?;
     }
     if source.is_output(shape_name) {
-        writeln!(out, "output!({type_name}{payload});\n")?;
+        let events = events.map(|member| format!("; {}", names::identifier(member))).unwrap_or_default();
+        writeln!(out, "output!({type_name}{payload}{events});\n")?;
     }
     Ok(out)
 }

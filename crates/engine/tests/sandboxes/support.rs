@@ -168,6 +168,7 @@ pub(crate) fn invocation(payload: &'static str) -> Invocation {
         client_context: None,
         trace_id: None,
         log_tail: true,
+        response: None,
     }
 }
 

@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
+use lambkin_core::invoke::{MAX_STREAMED_PAYLOAD, ResponseSink};
 use serde::Serialize;
 
 use super::state::{Next, Phase, Refusal, Shared};
@@ -81,6 +82,11 @@ async fn response(shared: &Shared, id: &str, request: Request<Incoming>) -> Repl
             "Invalid function response mode",
         );
     }
+    if request.headers().contains_key(RESPONSE_MODE)
+        && let Some(sink) = shared.take_sink()
+    {
+        return stream(open, request.into_body(), &sink).await;
+    }
     match read(request.into_body()).await {
         Ok(Body { content: Some(content), trailers }) => {
             open.end(match trailers.as_ref().and_then(mid_stream_error) {
@@ -95,6 +101,31 @@ async fn response(shared: &Shared, id: &str, request: Request<Incoming>) -> Repl
         }
         Err(_) => truncated(open),
     }
+}
+
+/// Hands a response on as it comes. It is read to its end even if nobody wants it any more.
+async fn stream(open: Post<'_>, mut body: Incoming, sink: &ResponseSink) -> Reply {
+    let mut bytes = 0_u64;
+    let mut failure = None;
+    while let Some(frame) = body.frame().await {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => {
+                bytes = bytes.saturating_add(data.len() as u64);
+                if bytes <= MAX_STREAMED_PAYLOAD {
+                    // An error says that the caller has hung up.
+                    let _ = sink.send(data).await;
+                }
+            }
+            Ok(Err(frame)) => failure = frame.into_trailers().ok().as_ref().and_then(mid_stream_error),
+            Err(_) => return truncated(open),
+        }
+    }
+    if bytes > MAX_STREAMED_PAYLOAD {
+        open.end(Answer::TooLarge);
+        return too_large();
+    }
+    open.end(failure.unwrap_or(Answer::Streamed { bytes }));
+    accepted()
 }
 
 async fn error(shared: &Shared, id: &str, request: Request<Incoming>) -> Reply {

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue};
+use lambkin_core::invoke::ResponseSink;
 
 use crate::session::{Answer, Event, Readiness};
 
@@ -98,6 +99,8 @@ struct State {
     /// The event under way, or the last one.
     event: Option<Delivery>,
     answer: Option<Answer>,
+    /// Takes a streamed response to the event under way.
+    sink: Option<ResponseSink>,
     init_error: Option<(String, Bytes)>,
 }
 
@@ -131,11 +134,17 @@ impl Shared {
         }
     }
 
-    pub(crate) fn offer(&self, delivery: Delivery) {
+    pub(crate) fn offer(&self, delivery: Delivery, sink: Option<&ResponseSink>) {
         let mut state = self.lock();
         state.offered = Some(delivery);
+        state.sink = sink.cloned();
         state.answer = None;
         state.changes += 1;
+    }
+
+    /// Where a streamed response goes, once.
+    pub(crate) fn take_sink(&self) -> Option<ResponseSink> {
+        self.lock().sink.take()
     }
 
     pub(crate) fn take_answer(&self) -> Option<Answer> {
@@ -191,6 +200,7 @@ impl Shared {
     pub(crate) fn post_ends(&self, answer: Answer) {
         let mut state = self.lock();
         state.phase = Phase::ResponseSent;
+        state.sink = None;
         state.answer = Some(answer);
         state.changes += 1;
     }

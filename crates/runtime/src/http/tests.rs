@@ -24,6 +24,7 @@ fn event(id: &'static str) -> Event<'static> {
         client_context: None,
         cognito_identity: None,
         payload: bytes::Bytes::from_static(b"{\"n\":1}"),
+        response: None,
     }
 }
 
@@ -315,4 +316,32 @@ async fn many_connections_wait_for_their_turn() {
     assert_eq!(session.ready().await, Readiness::Ready);
     assert_eq!(session.invoke(event("a")).await, response(b"a"));
     peer.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_streamed_response_goes_on_as_it_comes() {
+    let (mut session, address) = session();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let peer = runtime(address, move |client| {
+        client.call(NEXT);
+        client.send(
+            "POST /2018-06-01/runtime/invocation/a/response HTTP/1.1\r\nHost: x\r\n\
+             Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n",
+        );
+        wait.recv().unwrap();
+        client.send("3\r\ntwo\r\n0\r\n\r\n");
+        client.reply().status
+    });
+    assert_eq!(session.ready().await, Readiness::Ready);
+    let (sink, mut pieces) = tokio::sync::mpsc::channel(8);
+    let streamed = Event { response: Some(&sink), ..event("a") };
+    let first = async {
+        let first = pieces.recv().await.unwrap();
+        go.send(()).unwrap();
+        first
+    };
+    let (answer, first) = tokio::join!(session.invoke(streamed), first);
+    assert_eq!((answer, &first[..]), (Answer::Streamed { bytes: 6 }, &b"one"[..]));
+    assert_eq!(pieces.recv().await.unwrap(), "two");
+    assert_eq!(peer.join().unwrap(), 202);
 }

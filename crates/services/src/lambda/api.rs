@@ -18,7 +18,8 @@ use lambkin_model::lambda::{
     GetLayerVersionPolicyResponse, GetLayerVersionRequest, GetLayerVersionResponse, GetPolicyRequest,
     GetPolicyResponse, GetProvisionedConcurrencyConfigRequest, GetProvisionedConcurrencyConfigResponse,
     GetResourcePolicyRequest, GetResourcePolicyResponse, GetRuntimeManagementConfigRequest,
-    GetRuntimeManagementConfigResponse, InvocationRequest, InvocationResponse, Lambda, ListAliasesRequest,
+    GetRuntimeManagementConfigResponse, InvocationRequest, InvocationResponse,
+    InvokeWithResponseStreamRequest, InvokeWithResponseStreamResponse, Lambda, ListAliasesRequest,
     ListAliasesResponse, ListEventSourceMappingsRequest, ListEventSourceMappingsResponse,
     ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse,
     ListFunctionUrlConfigsRequest, ListFunctionUrlConfigsResponse, ListFunctionsRequest,
@@ -117,6 +118,14 @@ impl Lambda for LambdaService {
         input: InvocationRequest,
     ) -> Result<InvocationResponse, AwsError> {
         self.inner.invoke(context, input).await
+    }
+
+    async fn invoke_with_response_stream(
+        &self,
+        context: &RequestContext,
+        input: InvokeWithResponseStreamRequest,
+    ) -> Result<InvokeWithResponseStreamResponse, AwsError> {
+        self.inner.invoke_with_response_stream(context, input).await
     }
 
     async fn list_tags(

@@ -1,21 +1,42 @@
 //! Invoke: everything that is decided before the engine, from memory.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use lambkin_core::function::FunctionSpec;
 use lambkin_core::invoke::{Invocation, InvokeError, MAX_SYNC_PAYLOAD};
-use lambkin_model::lambda::{InvocationRequest, InvocationResponse, errors};
-use lambkin_model::{AwsError, RequestContext};
+use lambkin_model::lambda::{
+    InvocationRequest, InvocationResponse, InvokeWithResponseStreamRequest, InvokeWithResponseStreamResponse,
+    errors,
+};
+use lambkin_model::{AwsError, EventStream, RequestContext};
 use serde::de::IgnoredAny;
+use tokio::sync::mpsc;
 
 use super::Inner;
 use super::faults::{conflict, service, unsupported};
+use super::response_events::ResponseEvents;
 
 /// Longest X-Amz-Client-Context in base64 characters (AWS quota).
 const MAX_CLIENT_CONTEXT: usize = 3583;
 
+/// Pieces of a streamed response that wait for a client that reads slowly.
+const PIECES: usize = 8;
+
 /// Longest piece of a payload quoted in an error, in bytes.
 const QUOTED: usize = 500;
+
+/// What the operations that invoke have in common.
+struct Request<'a> {
+    name: Option<&'a str>,
+    qualifier: Option<&'a str>,
+    payload: Option<Bytes>,
+    client_context: Option<&'a str>,
+    tenant_id: Option<&'a str>,
+    log_type: Option<&'a str>,
+}
 
 impl Inner {
     pub(crate) async fn invoke(
@@ -23,15 +44,79 @@ impl Inner {
         context: &RequestContext,
         request: InvocationRequest,
     ) -> Result<InvocationResponse, AwsError> {
-        let name = request.function_name.as_deref();
-        let found = self.find(context, "InvokeFunction", name, request.qualifier.as_deref())?;
-        if request.durable_execution_name.is_some() {
+        let common = Request {
+            name: request.function_name.as_deref(),
+            qualifier: request.qualifier.as_deref(),
+            payload: request.payload,
+            client_context: request.client_context.as_deref(),
+            tenant_id: request.tenant_id.as_deref(),
+            log_type: request.log_type.as_deref(),
+        };
+        let durable = request.durable_execution_name.is_some();
+        let kind = request.invocation_type.as_deref().unwrap_or("RequestResponse");
+        let (spec, invocation) = self.prepare(context, common, durable, kind)?;
+        if kind == "DryRun" {
+            return Ok(InvocationResponse { status_code: Some(204), ..Default::default() });
+        }
+        let outcome = self.invoker.invoke(spec, invocation).await.map_err(invoke_error)?;
+        Ok(InvocationResponse {
+            status_code: Some(200),
+            function_error: outcome.function_error.map(ToOwned::to_owned),
+            log_result: outcome.log_tail.map(|tail| STANDARD.encode(tail)),
+            payload: Some(outcome.payload),
+            executed_version: Some(outcome.executed_version.as_ref().to_owned()),
+            durable_execution_arn: None,
+        })
+    }
+
+    /// The response's headers are sent with its first piece, so that whoever cannot be served gets an error.
+    pub(crate) async fn invoke_with_response_stream(
+        &self,
+        context: &RequestContext,
+        request: InvokeWithResponseStreamRequest,
+    ) -> Result<InvokeWithResponseStreamResponse, AwsError> {
+        let common = Request {
+            name: request.function_name.as_deref(),
+            qualifier: request.qualifier.as_deref(),
+            payload: request.payload,
+            client_context: request.client_context.as_deref(),
+            tenant_id: request.tenant_id.as_deref(),
+            log_type: request.log_type.as_deref(),
+        };
+        let kind = request.invocation_type.as_deref().unwrap_or("RequestResponse");
+        let (spec, mut invocation) = self.prepare(context, common, false, kind)?;
+        if kind == "DryRun" {
+            return Ok(InvokeWithResponseStreamResponse { status_code: Some(204), ..Default::default() });
+        }
+        let executed_version = spec.version.as_ref().to_owned();
+        let (sink, pieces) = mpsc::channel(PIECES);
+        invocation.response = Some(sink);
+        // On a task of its own: the function's time is over even if the client stops reading.
+        let outcome = tokio::spawn(self.invoker.invoke(spec, invocation));
+        let events = ResponseEvents::begin(pieces, outcome).await?;
+        Ok(InvokeWithResponseStreamResponse {
+            status_code: Some(200),
+            executed_version: Some(executed_version),
+            event_stream: Some(EventStream::new(events)),
+            response_stream_content_type: None,
+        })
+    }
+
+    /// Checks an invocation and finds what it is for.
+    fn prepare(
+        &self,
+        context: &RequestContext,
+        request: Request<'_>,
+        durable: bool,
+        invocation_type: &str,
+    ) -> Result<(Arc<FunctionSpec>, Invocation), AwsError> {
+        let found = self.find(context, "InvokeFunction", request.name, request.qualifier)?;
+        if durable {
             return Err(unsupported("DurableExecutionName"));
         }
         if request.tenant_id.is_some() {
             return Err(unsupported("TenantId"));
         }
-        let invocation_type = request.invocation_type.as_deref().unwrap_or("RequestResponse");
         if invocation_type == "Event" {
             return Err(AwsError::new(
                 "NotImplementedException",
@@ -48,33 +133,23 @@ impl Inner {
         }
         let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
         check_json(&payload)?;
-        let client_context = request.client_context.as_deref().map(decode_client_context).transpose()?;
+        let client_context = request.client_context.map(decode_client_context).transpose()?;
         let spec = found.route(|| self.dice.throw()).map_err(|state| {
             conflict(format!(
                 "The operation cannot be performed at this time. The function is currently in the following \
                  state: {state}"
             ))
         })?;
-        if invocation_type == "DryRun" {
-            return Ok(InvocationResponse { status_code: Some(204), ..Default::default() });
-        }
         let invocation = Invocation {
             request_id: context.request_id.clone(),
             invoked_function_arn: found.target.arn(),
             payload,
             client_context,
             trace_id: context.trace_id.clone(),
-            log_tail: request.log_type.as_deref() == Some("Tail"),
+            log_tail: request.log_type == Some("Tail"),
+            response: None,
         };
-        let outcome = self.invoker.invoke(spec, invocation).await.map_err(invoke_error)?;
-        Ok(InvocationResponse {
-            status_code: Some(200),
-            function_error: outcome.function_error.map(ToOwned::to_owned),
-            log_result: outcome.log_tail.map(|tail| STANDARD.encode(tail)),
-            payload: Some(outcome.payload),
-            executed_version: Some(outcome.executed_version.as_ref().to_owned()),
-            durable_execution_arn: None,
-        })
+        Ok((spec, invocation))
     }
 }
 
@@ -122,7 +197,7 @@ fn decode_client_context(text: &str) -> Result<String, AwsError> {
         .ok_or_else(|| refuse("Client context must be a valid Base64-encoded JSON object.".to_owned()))
 }
 
-fn invoke_error(error: InvokeError) -> AwsError {
+pub(super) fn invoke_error(error: InvokeError) -> AwsError {
     match error {
         InvokeError::Throttled { reason } => throttled("Rate Exceeded.", reason),
         // In the enumeration of reasons there is none for this; the text tells it from the account's limit.

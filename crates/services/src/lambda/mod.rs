@@ -32,6 +32,7 @@ mod record;
 mod resolve;
 mod resource_policy;
 mod resources;
+mod response_events;
 mod role;
 mod routing;
 mod runtimes;

@@ -4,6 +4,7 @@
 mod aws_json;
 mod bindings;
 mod cbor;
+mod event_stream;
 mod json;
 mod query;
 mod rest_json;
@@ -19,8 +20,10 @@ use lambkin_model::schema::{ErrorInfo, Kind, Operation, Protocol, Service, Shape
 use lambkin_model::{AwsError, Input, Output};
 use serde_json::{Map, Value};
 
+use crate::reply::ResponseBody;
 use crate::route::Labels;
 
+pub(crate) use event_stream::EventFrames;
 pub(crate) use query::unknown_action;
 
 /// A request whose operation is known and whose signature is verified.
@@ -59,10 +62,11 @@ pub(crate) fn encode(
     protocol: Protocol,
     service: &'static Service,
     operation: &'static Operation,
-    output: Output,
+    mut output: Output,
     request_id: &str,
-) -> Response<Full<Bytes>> {
-    match protocol {
+) -> Response<ResponseBody> {
+    let events = output.events.take();
+    let response = match protocol {
         Protocol::RestJson => rest_json::encode(service, operation, output, request_id),
         Protocol::RestXml => rest_xml::encode(service, operation, output, request_id),
         Protocol::Json10 | Protocol::Json11 => {
@@ -72,6 +76,10 @@ pub(crate) fn encode(
             query::encode(service, operation, &output, request_id, protocol == Protocol::Ec2)
         }
         Protocol::RpcV2Cbor => cbor::encode(service, operation, &output, request_id),
+    };
+    match events {
+        None => response.map(ResponseBody::from),
+        Some(events) => event_stream::respond(service, operation, response, events),
     }
 }
 

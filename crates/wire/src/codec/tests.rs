@@ -50,9 +50,9 @@ struct Answer {
 }
 
 impl Answer {
-    fn new(response: Response<Full<Bytes>>) -> Self {
+    fn new(response: Response<impl Into<ResponseBody>>) -> Self {
         let (parts, body) = response.into_parts();
-        let body = futures_body(body);
+        let body = futures_body(body.into());
         Self { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
@@ -65,15 +65,15 @@ impl Answer {
     }
 }
 
-/// A `Full` body is there at once.
-fn futures_body(body: Full<Bytes>) -> Bytes {
+/// These bodies are there at once.
+fn futures_body(body: ResponseBody) -> Bytes {
     use http_body_util::BodyExt as _;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(body.collect()).unwrap().to_bytes()
 }
 
 fn answer(protocol: Protocol, name: &str, members: Value, payload: Option<&'static [u8]>) -> Answer {
-    let output = Output { members, payload: payload.map(Bytes::from_static) };
+    let output = Output { members, payload: payload.map(Bytes::from_static), events: None };
     Answer::new(encode(protocol, &SERVICE, op(name), output, "id-1"))
 }
 

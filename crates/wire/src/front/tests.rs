@@ -47,7 +47,7 @@ impl ServiceHandler for Echo {
                 }
                 ("Invoke", _) => {
                     let members = json!({"StatusCode": 200, "ExecutedVersion": "$LATEST"});
-                    Ok(Output { members, payload: input.payload })
+                    Ok(Output { members, payload: input.payload, events: None })
                 }
                 ("GetFunctionConfiguration", _) => Ok(Output {
                     members: json!({
@@ -55,18 +55,18 @@ impl ServiceHandler for Echo {
                         "Description": format!("{} {}", context.endpoint, context.region),
                         "Role": context.caller.account.as_ref(),
                     }),
-                    payload: None,
+                    ..Output::default()
                 }),
                 ("GetCallerIdentity", _) => Ok(Output {
                     members: json!({"Account": context.caller.account.as_ref(), "Arn": context.caller.arn}),
-                    payload: None,
+                    ..Output::default()
                 }),
                 ("DescribeLogGroups", _) => {
-                    Ok(Output { members: json!({"logGroups": [{"logGroupName": "g"}]}), payload: None })
+                    Ok(Output { members: json!({"logGroups": [{"logGroupName": "g"}]}), ..Output::default() })
                 }
                 ("AssumeRoleWithWebIdentity", _) => Ok(Output {
                     members: json!({"Audience": context.caller.account.as_ref()}),
-                    payload: None,
+                    ..Output::default()
                 }),
                 _ => Err(AwsError::not_implemented(self.schema.name, operation.name)),
             }

@@ -68,7 +68,7 @@ impl ServiceHandler for Echo {
             let members = match operation.name {
                 "Invoke" => {
                     let members = json!({"StatusCode": 200, "ExecutedVersion": "$LATEST", "LogResult": name});
-                    return Ok(Output { members, payload: input.payload });
+                    return Ok(Output { members, payload: input.payload, events: None });
                 }
                 "GetFunction" if name == "none" => {
                     return Err(AwsError::new("ResourceNotFoundException", 404, "Function not found: none"));
@@ -102,7 +102,7 @@ impl ServiceHandler for Echo {
                 "CreateLogGroup" => json!({}),
                 _ => return Err(AwsError::not_implemented(self.schema.name, operation.name)),
             };
-            Ok(Output { members, payload: None })
+            Ok(Output { members, ..Output::default() })
         })
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dispatch::input;
 use crate::dispatch::output;
+use crate::handler::EventStream;
 use crate::types::Blob;
 use crate::types::Timestamp;
 
@@ -2115,7 +2116,7 @@ pub struct InvokeWithResponseStreamRequest {
 
 input!(InvokeWithResponseStreamRequest, payload);
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InvokeWithResponseStreamResponse {
     #[serde(rename = "StatusCode", skip_serializing_if = "Option::is_none")]
@@ -2123,12 +2124,12 @@ pub struct InvokeWithResponseStreamResponse {
     #[serde(rename = "ExecutedVersion", skip_serializing_if = "Option::is_none")]
     pub executed_version: Option<String>,
     #[serde(skip)]
-    pub event_stream: Option<Bytes>,
+    pub event_stream: Option<EventStream>,
     #[serde(rename = "ResponseStreamContentType", skip_serializing_if = "Option::is_none")]
     pub response_stream_content_type: Option<String>,
 }
 
-output!(InvokeWithResponseStreamResponse, event_stream);
+output!(InvokeWithResponseStreamResponse; event_stream);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

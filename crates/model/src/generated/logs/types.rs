@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch::input;
 use crate::dispatch::output;
+use crate::handler::EventStream;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -1813,14 +1813,14 @@ pub struct GetLogObjectRequest {
 
 input!(GetLogObjectRequest);
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GetLogObjectResponse {
     #[serde(skip)]
-    pub field_stream: Option<Bytes>,
+    pub field_stream: Option<EventStream>,
 }
 
-output!(GetLogObjectResponse, field_stream);
+output!(GetLogObjectResponse; field_stream);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -3645,14 +3645,14 @@ pub struct StartLiveTailRequest {
 
 input!(StartLiveTailRequest);
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StartLiveTailResponse {
     #[serde(skip)]
-    pub response_stream: Option<Bytes>,
+    pub response_stream: Option<EventStream>,
 }
 
-output!(StartLiveTailResponse, response_stream);
+output!(StartLiveTailResponse; response_stream);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
