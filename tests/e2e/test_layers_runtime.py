@@ -110,6 +110,9 @@ def test_merged_in_order(any_server, make):
         # without a root of its own an absolute link leads to the host's folder
         assert function.result({"read": "outward"}) == "2"
         assert function.result({"write": "new"}) == 30  # EROFS
+    # the same content in two layers is no reason to fail
+    function = python_function(make, [{"x": "first"}, {"x": "other"}, {"x": "first"}])
+    assert function.result({"read": "x"}) == "first"
 
 
 def test_python_modules(make):

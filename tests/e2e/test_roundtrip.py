@@ -85,6 +85,14 @@ def role(g):
     return "arn:aws:iam::000000000000:role/" + text_for(r"[a-zA-Z_0-9+=,.@\-_/]+").make(g.rng, 1, 60)
 
 
+# `Layers` as functions show them, by ARN; published by `layers`.
+LAYERS = {}
+
+
+def some_layers(g):
+    return g.rng.sample(list(LAYERS), g.rng.randint(0, min(5, len(LAYERS))))
+
+
 def omit(_):
     return OMIT
 
@@ -104,7 +112,7 @@ RULES = {
     "SnapStart": lambda g: {"ApplyOn": "None"},
     "VpcConfig": lambda g: {"SubnetIds": [], "SecurityGroupIds": []},
     "DeadLetterConfig": lambda g: {"TargetArn": ""},
-    "LayerList": lambda g: [],
+    "LayerList": some_layers,
     "FileSystemConfigList": lambda g: [],
     "KMSKeyArn": lambda g: "",
     "Runtime": lambda g: g.rng.choice([r for r in MODEL.shape_for("Runtime").enum if r != "custom"]),
@@ -149,6 +157,8 @@ def expected_of_configuration(request, before=None):
     if "Environment" in request:
         # an empty one is as good as none
         wanted["Environment"] = request["Environment"] if request["Environment"]["Variables"] else None
+    if "Layers" in request:
+        wanted["Layers"] = [LAYERS[arn] for arn in request["Layers"]] or None
     logs = {**wanted["LoggingConfig"], **request.get("LoggingConfig", {})}
     levels = ("ApplicationLogLevel", "SystemLogLevel")
     for level in levels:
@@ -175,6 +185,29 @@ def make_function(client, name, **options):
 
 
 @pytest.fixture(scope="module")
+def layers(dev_client):
+    """Random layer versions, which are read back as they were put."""
+    g = generator(9)
+    publish = MODEL.operation_model("PublishLayerVersion")
+    for count in range(times(25)):
+        content = zip_of({"layer.txt": str(count)})
+        request = g.request(publish, LayerName="layer-%d" % count, Content={"ZipFile": content})
+        note(request)
+        made = plain(dev_client.publish_layer_version(**request))
+        wanted = {"Description": "", **{name: value for name, value in request.items() if value != []}}
+        del wanted["Content"], wanted["LayerName"]
+        found = plain(dev_client.get_layer_version_by_arn(Arn=made["LayerVersionArn"]))
+        for answer in (made, found):
+            assert_reads(answer, wanted)
+            del answer["Content"]["Location"]
+        assert made == found
+        if len(LAYERS) < 8:
+            LAYERS[found["LayerVersionArn"]] = {"Arn": found["LayerVersionArn"], "CodeSize": len(content)}
+    yield LAYERS
+    LAYERS.clear()
+
+
+@pytest.fixture(scope="module")
 def function(dev_client):
     """A function with three versions and two aliases."""
     name = "known"
@@ -190,7 +223,7 @@ def function(dev_client):
     dev_client.delete_function(FunctionName=name)
 
 
-def test_functions(dev_client):
+def test_functions(dev_client, layers):
     g = generator(1, RULES)
     create, update = (MODEL.operation_model(name) for name in ("CreateFunction", "UpdateFunctionConfiguration"))
     zips = [zip_of({"app.py": "def handler(event, context): return %d\n" % n}) for n in range(3)]

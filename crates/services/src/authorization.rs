@@ -150,7 +150,10 @@ fn resource(context: &RequestContext, service: &Service, members: &Value) -> Str
                 ("ResourceArn", "function"),
             ];
             let found = kinds.iter().find_map(|(name, kind)| Some(arn(kind, member(name)?)));
-            found.unwrap_or_else(|| "*".to_owned())
+            match (found, members.get("VersionNumber").and_then(Value::as_i64)) {
+                (Some(layer), Some(number)) => format!("{layer}:{number}"),
+                (found, _) => found.unwrap_or_else(|| "*".to_owned()),
+            }
         }
         "logs" => match member("logGroupName").or_else(|| member("logGroupIdentifier")) {
             Some(group) => {
@@ -260,6 +263,9 @@ mod tests {
         let (code, status, text) = refusal(&sts::SERVICE, "AssumeRoot", &members);
         assert_eq!((code.as_str(), status), ("AccessDenied", 403));
         assert!(text.ends_with(&format!("sts:AssumeRoot on resource: {role}")), "{text}");
+        let members = json!({"LayerName": "l", "VersionNumber": 7});
+        let (.., text) = refusal(&lambda::SERVICE, "DeleteLayerVersion", &members);
+        assert!(text.contains("arn:aws:lambda:us-east-1:000000000000:layer:l:7 because"), "{text}");
         let (.., text) = refusal(&lambda::SERVICE, "CreateEventSourceMapping", &json!({}));
         assert!(text.contains("on resource: * because"), "{text}");
     }

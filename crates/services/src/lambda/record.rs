@@ -310,6 +310,16 @@ impl Snapshot {
         std::iter::once(&self.code).chain(self.config.layers.iter().map(|layer| &layer.code))
     }
 
+    /// The packages of the layers in order. Of layers with the same content the last one counts: it covers all
+    /// that is in the others.
+    fn merged_packages(&self) -> impl Iterator<Item = &Code> {
+        let packages = self.config.layers.iter().map(|layer| &layer.code);
+        packages.enumerate().filter_map(|(at, package)| {
+            let mut later = self.config.layers.iter().skip(at + 1);
+            later.all(|layer| layer.code != *package).then_some(package)
+        })
+    }
+
     /// The form the engine takes.
     pub(crate) fn spec(
         &self,
@@ -327,7 +337,7 @@ impl Snapshot {
             runtime: config.runtime.clone(),
             handler: config.handler.clone(),
             code: code.path(&self.code.sha256),
-            layers: config.layers.iter().map(|layer| code.path(&layer.code.sha256)).collect(),
+            layers: self.merged_packages().map(|layer| code.path(&layer.sha256)).collect(),
             environment: config.environment.clone(),
             memory_mb: config.memory_mb,
             ephemeral_storage_mb: config.ephemeral_storage_mb,

@@ -81,6 +81,33 @@ async fn version_numbers_are_never_given_twice() {
 }
 
 #[tokio::test]
+async fn publications_at_once_get_a_number_each() {
+    let fixture = Fixture::new().await;
+    let fixture = &fixture;
+    let publish = |content| async move {
+        let request = layer("l", content);
+        fixture.service.publish_layer_version(&context(), request).await.unwrap().version.unwrap()
+    };
+    let (a, b, c, d) = tokio::join!(publish("a"), publish("b"), publish("c"), publish("d"));
+    let mut numbers = [a, b, c, d];
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn layers_with_the_same_content_are_merged_once() {
+    let fixture = Fixture::new().await;
+    let one = publish(&fixture, "one", "1").await;
+    let two = publish(&fixture, "two", "2").await;
+    let again = publish(&fixture, "again", "1").await;
+    let answer =
+        fixture.service.create_function(&context(), with_layers("f", &[&one, &two, &again])).await.unwrap();
+    assert_eq!(answer.layers.map(|layers| layers.len()), Some(3));
+    fixture.settled("f").await;
+    assert_eq!(fixture.invoke("f").await.unwrap()["layers"], serde_json::json!(["2", "1"]));
+}
+
+#[tokio::test]
 async fn lists_are_filtered_newest_first_and_complete_in_pages_of_any_size() {
     let fixture = Fixture::new().await;
     for number in 1..=5 {
