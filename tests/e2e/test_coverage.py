@@ -32,6 +32,8 @@ IMPLEMENTED = {
         ListLayerVersions ListLayers PublishLayerVersion RemoveLayerVersionPermission
         CreateEventSourceMapping DeleteEventSourceMapping GetEventSourceMapping ListEventSourceMappings
         UpdateEventSourceMapping
+        CreateCodeSigningConfig DeleteCodeSigningConfig DeleteFunctionCodeSigningConfig GetCodeSigningConfig
+        ListCodeSigningConfigs ListFunctionsByCodeSigningConfig PutFunctionCodeSigningConfig UpdateCodeSigningConfig
     """,
     "logs": """
         CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DescribeLogGroups

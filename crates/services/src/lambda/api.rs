@@ -3,36 +3,41 @@
 use lambkin_model::lambda::{
     AddLayerVersionPermissionRequest, AddLayerVersionPermissionResponse, AddPermissionRequest,
     AddPermissionResponse, AliasConfiguration, Concurrency, CreateAliasRequest,
-    CreateEventSourceMappingRequest, CreateFunctionRequest, CreateFunctionUrlConfigRequest,
-    CreateFunctionUrlConfigResponse, DeleteAliasRequest, DeleteEventSourceMappingRequest,
+    CreateCodeSigningConfigRequest, CreateCodeSigningConfigResponse, CreateEventSourceMappingRequest,
+    CreateFunctionRequest, CreateFunctionUrlConfigRequest, CreateFunctionUrlConfigResponse,
+    DeleteAliasRequest, DeleteCodeSigningConfigRequest, DeleteCodeSigningConfigResponse,
+    DeleteEventSourceMappingRequest, DeleteFunctionCodeSigningConfigRequest,
     DeleteFunctionConcurrencyRequest, DeleteFunctionEventInvokeConfigRequest, DeleteFunctionRequest,
     DeleteFunctionResponse, DeleteFunctionUrlConfigRequest, DeleteLayerVersionRequest,
     DeleteResourcePolicyRequest, EventSourceMappingConfiguration, FunctionConfiguration,
     FunctionEventInvokeConfig, GetAccountSettingsRequest, GetAccountSettingsResponse, GetAliasRequest,
-    GetEventSourceMappingRequest, GetFunctionCodeSigningConfigRequest, GetFunctionCodeSigningConfigResponse,
-    GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse, GetFunctionConfigurationRequest,
-    GetFunctionEventInvokeConfigRequest, GetFunctionRecursionConfigRequest,
-    GetFunctionRecursionConfigResponse, GetFunctionRequest, GetFunctionResponse,
-    GetFunctionScalingConfigRequest, GetFunctionScalingConfigResponse, GetFunctionUrlConfigRequest,
-    GetFunctionUrlConfigResponse, GetLayerVersionByArnRequest, GetLayerVersionPolicyRequest,
-    GetLayerVersionPolicyResponse, GetLayerVersionRequest, GetLayerVersionResponse, GetPolicyRequest,
-    GetPolicyResponse, GetProvisionedConcurrencyConfigRequest, GetProvisionedConcurrencyConfigResponse,
-    GetResourcePolicyRequest, GetResourcePolicyResponse, GetRuntimeManagementConfigRequest,
-    GetRuntimeManagementConfigResponse, InvocationRequest, InvocationResponse,
-    InvokeWithResponseStreamRequest, InvokeWithResponseStreamResponse, Lambda, ListAliasesRequest,
-    ListAliasesResponse, ListEventSourceMappingsRequest, ListEventSourceMappingsResponse,
-    ListFunctionEventInvokeConfigsRequest, ListFunctionEventInvokeConfigsResponse,
-    ListFunctionUrlConfigsRequest, ListFunctionUrlConfigsResponse, ListFunctionsRequest,
+    GetCodeSigningConfigRequest, GetCodeSigningConfigResponse, GetEventSourceMappingRequest,
+    GetFunctionCodeSigningConfigRequest, GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyRequest,
+    GetFunctionConcurrencyResponse, GetFunctionConfigurationRequest, GetFunctionEventInvokeConfigRequest,
+    GetFunctionRecursionConfigRequest, GetFunctionRecursionConfigResponse, GetFunctionRequest,
+    GetFunctionResponse, GetFunctionScalingConfigRequest, GetFunctionScalingConfigResponse,
+    GetFunctionUrlConfigRequest, GetFunctionUrlConfigResponse, GetLayerVersionByArnRequest,
+    GetLayerVersionPolicyRequest, GetLayerVersionPolicyResponse, GetLayerVersionRequest,
+    GetLayerVersionResponse, GetPolicyRequest, GetPolicyResponse, GetProvisionedConcurrencyConfigRequest,
+    GetProvisionedConcurrencyConfigResponse, GetResourcePolicyRequest, GetResourcePolicyResponse,
+    GetRuntimeManagementConfigRequest, GetRuntimeManagementConfigResponse, InvocationRequest,
+    InvocationResponse, InvokeWithResponseStreamRequest, InvokeWithResponseStreamResponse, Lambda,
+    ListAliasesRequest, ListAliasesResponse, ListCodeSigningConfigsRequest, ListCodeSigningConfigsResponse,
+    ListEventSourceMappingsRequest, ListEventSourceMappingsResponse, ListFunctionEventInvokeConfigsRequest,
+    ListFunctionEventInvokeConfigsResponse, ListFunctionUrlConfigsRequest, ListFunctionUrlConfigsResponse,
+    ListFunctionsByCodeSigningConfigRequest, ListFunctionsByCodeSigningConfigResponse, ListFunctionsRequest,
     ListFunctionsResponse, ListLayerVersionsRequest, ListLayerVersionsResponse, ListLayersRequest,
     ListLayersResponse, ListProvisionedConcurrencyConfigsRequest, ListProvisionedConcurrencyConfigsResponse,
     ListTagsRequest, ListTagsResponse, ListVersionsByFunctionRequest, ListVersionsByFunctionResponse,
     PublishLayerVersionRequest, PublishLayerVersionResponse, PublishVersionRequest,
-    PutFunctionConcurrencyRequest, PutFunctionEventInvokeConfigRequest, PutFunctionRecursionConfigRequest,
+    PutFunctionCodeSigningConfigRequest, PutFunctionCodeSigningConfigResponse, PutFunctionConcurrencyRequest,
+    PutFunctionEventInvokeConfigRequest, PutFunctionRecursionConfigRequest,
     PutFunctionRecursionConfigResponse, PutFunctionScalingConfigRequest, PutFunctionScalingConfigResponse,
     PutResourcePolicyRequest, PutResourcePolicyResponse, PutRuntimeManagementConfigRequest,
     PutRuntimeManagementConfigResponse, RemoveLayerVersionPermissionRequest, RemovePermissionRequest,
-    TagResourceRequest, UntagResourceRequest, UpdateAliasRequest, UpdateEventSourceMappingRequest,
-    UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest, UpdateFunctionEventInvokeConfigRequest,
+    TagResourceRequest, UntagResourceRequest, UpdateAliasRequest, UpdateCodeSigningConfigRequest,
+    UpdateCodeSigningConfigResponse, UpdateEventSourceMappingRequest, UpdateFunctionCodeRequest,
+    UpdateFunctionConfigurationRequest, UpdateFunctionEventInvokeConfigRequest,
     UpdateFunctionUrlConfigRequest, UpdateFunctionUrlConfigResponse, errors,
 };
 use lambkin_model::{AwsError, RequestContext};
@@ -199,7 +204,7 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: GetFunctionCodeSigningConfigRequest,
     ) -> Result<GetFunctionCodeSigningConfigResponse, AwsError> {
-        self.inner.get_code_signing(context, &input.function_name)
+        self.inner.get_function_signing(context, &input)
     }
 
     async fn get_function_concurrency(
@@ -545,5 +550,69 @@ impl Lambda for LambdaService {
         input: DeleteEventSourceMappingRequest,
     ) -> Result<EventSourceMappingConfiguration, AwsError> {
         self.inner.delete_mapping(context, input).await
+    }
+
+    async fn create_code_signing_config(
+        &self,
+        context: &RequestContext,
+        input: CreateCodeSigningConfigRequest,
+    ) -> Result<CreateCodeSigningConfigResponse, AwsError> {
+        self.inner.create_signing(context, input).await
+    }
+
+    async fn get_code_signing_config(
+        &self,
+        context: &RequestContext,
+        input: GetCodeSigningConfigRequest,
+    ) -> Result<GetCodeSigningConfigResponse, AwsError> {
+        self.inner.get_signing(context, &input)
+    }
+
+    async fn list_code_signing_configs(
+        &self,
+        context: &RequestContext,
+        input: ListCodeSigningConfigsRequest,
+    ) -> Result<ListCodeSigningConfigsResponse, AwsError> {
+        self.inner.list_signings(context, &input)
+    }
+
+    async fn update_code_signing_config(
+        &self,
+        context: &RequestContext,
+        input: UpdateCodeSigningConfigRequest,
+    ) -> Result<UpdateCodeSigningConfigResponse, AwsError> {
+        self.inner.update_signing(context, input).await
+    }
+
+    async fn delete_code_signing_config(
+        &self,
+        context: &RequestContext,
+        input: DeleteCodeSigningConfigRequest,
+    ) -> Result<DeleteCodeSigningConfigResponse, AwsError> {
+        self.inner.delete_signing(context, input).await
+    }
+
+    async fn list_functions_by_code_signing_config(
+        &self,
+        context: &RequestContext,
+        input: ListFunctionsByCodeSigningConfigRequest,
+    ) -> Result<ListFunctionsByCodeSigningConfigResponse, AwsError> {
+        self.inner.list_signed_functions(context, &input)
+    }
+
+    async fn put_function_code_signing_config(
+        &self,
+        context: &RequestContext,
+        input: PutFunctionCodeSigningConfigRequest,
+    ) -> Result<PutFunctionCodeSigningConfigResponse, AwsError> {
+        self.inner.put_function_signing(context, &input)
+    }
+
+    async fn delete_function_code_signing_config(
+        &self,
+        context: &RequestContext,
+        input: DeleteFunctionCodeSigningConfigRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.delete_function_signing(context, &input)
     }
 }

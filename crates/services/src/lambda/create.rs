@@ -34,6 +34,7 @@ impl Inner {
         let target = target.require_latest()?;
         refuse_publish_to(request.publish_to.as_deref())?;
         let mut config = settings::create(&request, &target.name)?;
+        self.refuse_signing(context, request.code_signing_config_arn.as_deref())?;
         let tags = tags::check(BTreeMap::new(), request.tags.clone().unwrap_or_default())?;
         self.roles.check(&config.role, &target)?;
         let layers = request.layers.as_deref().unwrap_or_default();

@@ -13,6 +13,7 @@ mod authorize;
 mod catalogue;
 mod change;
 mod code;
+mod code_signing;
 mod concurrency;
 mod create;
 mod dependents;

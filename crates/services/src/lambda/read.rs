@@ -7,8 +7,8 @@ use std::sync::Arc;
 use lambkin_core::ids::Scope;
 use lambkin_model::lambda::{
     AccountLimit, AccountUsage, Concurrency, FunctionCodeLocation, FunctionConfiguration,
-    GetAccountSettingsResponse, GetFunctionCodeSigningConfigResponse, GetFunctionRequest,
-    GetFunctionResponse, ListFunctionsRequest, ListFunctionsResponse,
+    GetAccountSettingsResponse, GetFunctionRequest, GetFunctionResponse, ListFunctionsRequest,
+    ListFunctionsResponse,
 };
 use lambkin_model::{AwsError, RequestContext};
 
@@ -153,18 +153,6 @@ impl Inner {
         };
         let layers = self.catalogue.layers.size(scope);
         (entries.iter().map(of_function).sum::<u64>() + layers, entries.len())
-    }
-
-    pub(crate) fn get_code_signing(
-        &self,
-        context: &RequestContext,
-        name: &Option<String>,
-    ) -> Result<GetFunctionCodeSigningConfigResponse, AwsError> {
-        let target = self.existing(context, "GetFunctionCodeSigningConfig", name, &None)?;
-        Ok(GetFunctionCodeSigningConfigResponse {
-            code_signing_config_arn: None,
-            function_name: Some(target.name),
-        })
     }
 
     /// The target of a request, if that function exists.

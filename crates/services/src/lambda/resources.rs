@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::catalogue::Catalogue;
 use super::change::encode;
+use super::code_signing::Signing;
 use super::event_sources::Mapping;
 use super::{Inner, faults, record};
 
@@ -41,7 +42,7 @@ pub(crate) type Resources = std::collections::BTreeMap<(&'static str, Scope, Str
 type Reader = fn(&[u8]) -> Result<Arc<dyn Any + Send + Sync>, String>;
 
 /// All kinds of resources.
-const KINDS: &[(&str, Reader)] = &[kind::<Mapping>()];
+const KINDS: &[(&str, Reader)] = &[kind::<Mapping>(), kind::<Signing>()];
 
 const fn kind<T: Resource>() -> (&'static str, Reader) {
     (T::KIND, |stored| Ok(Arc::new(read::<T>(stored)?)))

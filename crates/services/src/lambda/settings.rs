@@ -118,9 +118,6 @@ pub(crate) fn create(request: &CreateFunctionRequest, name: &str) -> Result<Conf
         accelerator: request.accelerator_config.is_some(),
     }
     .check()?;
-    if request.code_signing_config_arn.as_deref().is_some_and(|arn| !arn.is_empty()) {
-        return Err(unsupported("CodeSigningConfigArn"));
-    }
     if request.tenancy_config.is_some() {
         return Err(unsupported("TenancyConfig"));
     }

@@ -45,7 +45,6 @@ fn refuses_what_does_not_work_yet_by_name() {
     assert_eq!(name(refused(|r| r.kms_key_arn = some())), "KMSKeyArn");
     assert_eq!(name(refused(|r| r.image_config = Some(ImageConfig::default()))), "ImageConfig");
     assert_eq!(name(refused(|r| r.tenancy_config = Some(TenancyConfig::default()))), "TenancyConfig");
-    assert_eq!(name(refused(|r| r.code_signing_config_arn = some())), "CodeSigningConfigArn");
     assert_eq!(
         name(refused(|r| r.file_system_configs = Some(vec![FileSystemConfig::default()]))),
         "FileSystemConfigs"

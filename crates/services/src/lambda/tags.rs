@@ -1,4 +1,4 @@
-//! Tags of functions and event source mappings.
+//! Tags of functions, event source mappings and code signing configurations.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use lambkin_core::ids::Scope;
 use lambkin_model::{AwsError, RequestContext};
 
 use super::Inner;
+use super::code_signing::Signing;
 use super::event_sources::{Mapping, absent};
 use super::faults::{access_denied, invalid, not_found};
 use super::names::{self, Target};
@@ -29,6 +30,8 @@ enum Place {
     Function(Target),
     /// An event source mapping by its id.
     Mapping(Scope, String),
+    /// A code signing configuration by its id.
+    Signing(Scope, String),
 }
 
 /// A change of tags.
@@ -55,6 +58,7 @@ impl Inner {
         match self.tag_place(context, "ListTags", resource)? {
             Place::Function(target) => Ok(self.find_target(target)?.entry.record.tags.clone()),
             Place::Mapping(scope, id) => self.tags_of::<Mapping>(&scope, &id),
+            Place::Signing(scope, id) => self.tags_of::<Signing>(&scope, &id),
         }
     }
 
@@ -89,6 +93,7 @@ impl Inner {
                 .await?;
             }
             Place::Mapping(scope, id) => self.change_tags_of::<Mapping>(&scope, &id, &change).await?,
+            Place::Signing(scope, id) => self.change_tags_of::<Signing>(&scope, &id, &change).await?,
         }
         Ok(())
     }
@@ -136,7 +141,7 @@ impl Inner {
                 }
                 Ok(Place::Function(target))
             }
-            [_, _, _, region, account, "event-source-mapping", id] => {
+            [_, _, _, region, account, kind @ ("event-source-mapping" | "code-signing-config"), id] => {
                 let scope = names::scope_of(context);
                 if *account != &*scope.account {
                     return Err(access_denied(&context.caller.arn, operation, arn));
@@ -144,7 +149,10 @@ impl Inner {
                 if *region != &*scope.region {
                     return Err(absent());
                 }
-                Ok(Place::Mapping(scope, id.to_ascii_lowercase()))
+                Ok(match *kind {
+                    "event-source-mapping" => Place::Mapping(scope, id.to_ascii_lowercase()),
+                    _ => Place::Signing(scope, (*id).to_owned()),
+                })
             }
             _ => Err(not_found(format!("The resource {arn} does not exist."))),
         }

@@ -80,6 +80,10 @@ async fn an_update_runs_the_old_state_until_it_is_successful() {
     let fixture = Fixture::new().await;
     fixture.create("f", "old").await;
     let old = fixture.settled("f").await;
+    // Settling ends with this, after the state is shown.
+    while fixture.invoker.retired.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
     fixture.invoker.retired.lock().unwrap().clear();
     fixture.invoker.close(true);
 
