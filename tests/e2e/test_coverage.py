@@ -17,7 +17,8 @@ IMPLEMENTED = {
         UpdateRoleDescription
     """,
     "lambda": """
-        CreateFunction DeleteFunction GetAccountSettings GetFunction GetFunctionConfiguration Invoke ListFunctions
+        CreateFunction DeleteFunction GetAccountSettings GetFunction GetFunctionConfiguration Invoke
+        InvokeWithResponseStream ListFunctions
         ListTags ListVersionsByFunction TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration
         GetAlias GetFunctionCodeSigningConfig GetFunctionConcurrency GetFunctionEventInvokeConfig
         GetFunctionRecursionConfig GetFunctionUrlConfig GetPolicy GetProvisionedConcurrencyConfig
