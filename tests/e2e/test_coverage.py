@@ -1,52 +1,20 @@
-"""Every operation of the models is implemented, or answers that it is not; the gaps are listed by name."""
+"""Every operation and every setting does what docs/reference/operations.md says of it: works, is refused by name, or is
+missing; and of Lambda every error that the model names for an operation is caused by some test, or listed as a gap
+with its reason."""
 
-import json
+import os
+import re
+from pathlib import Path
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 
-# Operations that Lambkin implements. A new one moves here; the test says when the list is behind.
-IMPLEMENTED = {
-    "iam": """
-        AttachRolePolicy CreatePolicy CreatePolicyVersion CreateRole DeletePolicy DeletePolicyVersion
-        DeleteRole DeleteRolePermissionsBoundary DeleteRolePolicy DetachRolePolicy GetAccountSummary GetPolicy
-        GetPolicyVersion GetRole GetRolePolicy ListAccountAliases ListAttachedRolePolicies
-        ListEntitiesForPolicy ListInstanceProfilesForRole ListPolicies ListPolicyTags ListPolicyVersions
-        ListRolePolicies ListRoleTags ListRoles PutRolePermissionsBoundary PutRolePolicy
-        SetDefaultPolicyVersion TagPolicy TagRole UntagPolicy UntagRole UpdateAssumeRolePolicy UpdateRole
-        UpdateRoleDescription
-    """,
-    "lambda": """
-        CreateFunction DeleteFunction GetAccountSettings GetFunction GetFunctionConfiguration Invoke
-        InvokeWithResponseStream ListFunctions
-        ListTags ListVersionsByFunction TagResource UntagResource UpdateFunctionCode UpdateFunctionConfiguration
-        GetAlias GetFunctionCodeSigningConfig GetFunctionConcurrency GetFunctionEventInvokeConfig
-        GetFunctionRecursionConfig GetFunctionUrlConfig GetPolicy GetProvisionedConcurrencyConfig
-        GetRuntimeManagementConfig ListAliases ListFunctionEventInvokeConfigs ListFunctionUrlConfigs
-        ListProvisionedConcurrencyConfigs
-        CreateAlias DeleteAlias PublishVersion PutFunctionRecursionConfig PutRuntimeManagementConfig UpdateAlias
-        AddPermission DeleteResourcePolicy GetResourcePolicy PutResourcePolicy RemovePermission
-        DeleteFunctionEventInvokeConfig PutFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig
-        CreateFunctionUrlConfig DeleteFunctionUrlConfig UpdateFunctionUrlConfig
-        DeleteFunctionConcurrency GetFunctionScalingConfig PutFunctionConcurrency PutFunctionScalingConfig
-        AddLayerVersionPermission DeleteLayerVersion GetLayerVersion GetLayerVersionByArn GetLayerVersionPolicy
-        ListLayerVersions ListLayers PublishLayerVersion RemoveLayerVersionPermission
-        CreateEventSourceMapping DeleteEventSourceMapping GetEventSourceMapping ListEventSourceMappings
-        UpdateEventSourceMapping
-        CreateCodeSigningConfig DeleteCodeSigningConfig DeleteFunctionCodeSigningConfig GetCodeSigningConfig
-        ListCodeSigningConfigs ListFunctionsByCodeSigningConfig PutFunctionCodeSigningConfig UpdateCodeSigningConfig
-    """,
-    "logs": """
-        CreateLogGroup CreateLogStream DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DescribeLogGroups
-        DescribeLogStreams FilterLogEvents GetLogEvents ListTagsForResource ListTagsLogGroup PutLogEvents
-        PutRetentionPolicy TagLogGroup TagResource
-    """,
-    "sts": "AssumeRole GetCallerIdentity GetSessionToken",
-}
-IMPLEMENTED = {service: set(names.split()) for service, names in IMPLEMENTED.items()}
+from harness import reference, seen
+from harness.functions import ROLE, zip_of
 
 SESSION = botocore.session.get_session()
-SERVICES = {service: SESSION.get_service_model(service) for service in IMPLEMENTED}
+SERVICES = {service: SESSION.get_service_model(service) for service in reference.services()}
 
 
 def sample(shape, depth=0):
@@ -108,8 +76,6 @@ def _text(shape):
 @pytest.fixture(scope="module")
 def answers(server):
     """`{(service, operation): (status, code)}` of one request each."""
-    from botocore.exceptions import ClientError
-
     found = {}
     for service, model in SERVICES.items():
         client = server.client(service)
@@ -131,25 +97,169 @@ def test_the_models_are_those_pinned():
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_operation_answers(answers, service):
-    gaps, wrong = [], []
+def test_every_operation_answers_as_the_reference_says(answers, service):
+    said = reference.states(service)
+    wrong = []
     for operation in SERVICES[service].operation_names:
         status, code = answers[service, operation]
+        state = said.get(operation, "missing")
         missing = status == 501 or code in ("NotImplementedException", "NotImplemented")
-        if operation in IMPLEMENTED[service]:
-            if missing:
-                wrong.append("%s is said to be implemented, but answers %s %s" % (operation, status, code))
-        elif missing:
-            gaps.append(operation)
-        else:
-            wrong.append("%s answers %s %s: implemented? then list it" % (operation, status, code))
-        if code in ("InternalFailure", "ServiceException", "InternalServerError") or (status >= 500 and status != 501):
+        if missing != (state == "missing"):
+            wrong.append("%s is said to be %s, but answers %s %s" % (operation, state, status, code))
+        if state == "refused" and not 400 <= status < 500:
+            wrong.append("%s is said to be refused, but answers %s %s" % (operation, status, code))
+        if status >= 500 and status != 501:
             wrong.append("%s fails with %s %s" % (operation, status, code))
-    print("%s: %d of %d operations; gaps: %s" % (
-        service, len(IMPLEMENTED[service]), len(SERVICES[service].operation_names), " ".join(sorted(gaps))))
     assert not wrong, "\n".join(wrong)
+    assert set(said) <= set(SERVICES[service].operation_names)
 
 
-def test_the_list_names_operations_that_exist():
-    for service, names in IMPLEMENTED.items():
-        assert names <= set(SERVICES[service].operation_names), names - set(SERVICES[service].operation_names)
+# -- settings of functions
+
+CODE = zip_of({"app.py": "def handler(event, context): pass\n"})
+MACHINE = os.uname().machine.replace("aarch64", "arm64")
+# For each setting a value that asks for something.
+ASKED = {
+    "Architectures": [MACHINE],
+    "AcceleratorConfig": {"AcceleratorMemorySize": 1},
+    "CapacityProviderConfig": {
+        "LambdaManagedInstancesCapacityProviderConfig": {
+            "CapacityProviderArn": "arn:aws:lambda:us-east-1:000000000000:capacity-provider:x"
+        }
+    },
+    "CodeSigningConfigArn": "arn:aws:lambda:us-east-1:000000000000:code-signing-config:csc-00000000000000000",
+    "DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"},
+    "Description": "of it",
+    "DryRun": True,
+    "DurableConfig": {"ExecutionTimeout": 10},
+    "Environment": {"Variables": {"AA": "1"}},
+    "EphemeralStorage": {"Size": 600},
+    "FileSystemConfigs": [
+        {"Arn": "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-00000000000000000", "LocalMountPath": "/mnt/x"}
+    ],
+    "FunctionName": "settings",
+    "Handler": "other.handler",
+    "ImageConfig": {"Command": ["x"]},
+    "ImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/x:y",
+    "KMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-4000-8000-000000000000",
+    "Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:settings:1"],
+    "LoggingConfig": {"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "SystemLogLevel": "INFO", "LogGroup": "/g"},
+    "MemorySize": 256,
+    "PackageType": "Zip",
+    "Publish": True,
+    "PublishTo": "LATEST_PUBLISHED",
+    "Role": ROLE,
+    "Runtime": "python3.12",
+    "RuntimeConfig": {"RuntimeArn": "arn:aws:lambda:us-east-1:000000000000:runtime/python3.12-of-somebody", "RuntimeAlias": "y"},
+    "S3Bucket": "bucket",
+    "S3Key": "key",
+    "S3ObjectStorageMode": "COPY",
+    "S3ObjectVersion": "1",
+    "SnapStart": {"ApplyOn": "PublishedVersions"},
+    "SourceKMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-4000-8000-000000000000",
+    "Tags": {"a": "b"},
+    "TenancyConfig": {"TenantIsolationMode": "PER_TENANT"},
+    "Timeout": 7,
+    "TracingConfig": {"Mode": "Active"},
+    "VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
+    "ZipFile": CODE,
+}  # fmt: skip
+# What is answered is not what is asked.
+NOT_READ_BACK = {"DryRun", "FunctionName", "Publish", "ZipFile", "Tags", "RevisionId", "Layers"}
+IN_CODE = set(SERVICES["lambda"].shape_for("FunctionCode").members)
+
+
+@pytest.fixture(scope="module")
+def layer(server):
+    """The layer that is asked for."""
+    client = server.client()
+    arn = client.publish_layer_version(LayerName="settings", Content={"ZipFile": CODE})["LayerVersionArn"]
+    assert [arn] == ASKED["Layers"]
+
+
+def settle(client):
+    for waiter in ("function_active_v2", "function_updated_v2"):
+        client.get_waiter(waiter).wait(FunctionName="settings", WaiterConfig={"Delay": 0.02, "MaxAttempts": 500})
+
+
+@pytest.mark.allow_log(r"WARN lambkin_services::lambda")
+@pytest.mark.parametrize("name", sorted(reference.settings()))
+def test_every_setting_does_what_the_reference_says(client, layer, name):
+    state, operations = reference.settings()[name]
+    for operation in operations:
+        created = {"Runtime": "python3.11", "Handler": "app.handler", "Role": ROLE, "Code": {"ZipFile": CODE}}
+        if operation == "CreateFunction":
+            request = created
+        else:
+            client.create_function(FunctionName="settings", **created)
+            settle(client)
+            request = {"ZipFile": CODE} if operation == "UpdateFunctionCode" else {}
+        value = ASKED[name] if name != "RevisionId" else client.get_function_configuration(FunctionName="settings")["RevisionId"]
+        place = request["Code"] if name in IN_CODE and operation == "CreateFunction" else request
+        if name.startswith("S3") or name == "ImageUri":
+            del place["ZipFile"]
+        place[name] = value
+        call = getattr(client, botocore.xform_name(operation))
+        try:
+            answer = call(**{"FunctionName": "settings", **request})
+        except ClientError as caught:
+            error = caught.response["Error"]
+            assert state == "refused", (operation, error)
+            assert error["Code"] == "InvalidParameterValueException", (operation, error)
+            assert re.search(r"(?i)\b%s" % name, error["Message"]), (operation, error)
+        else:
+            assert state != "refused", operation
+            assert name in NOT_READ_BACK or answer[name] == value, (operation, answer[name])
+            settle(client)
+        finally:
+            if client.list_functions()["Functions"]:
+                client.delete_function(FunctionName="settings")
+
+
+# -- errors that the model names
+
+# Errors that no test causes for each operation, whichever it is.
+ANYWHERE = {
+    "ServiceException": "a fault of the server; test_faults.py causes some",
+    "TooManyRequestsException": "one limit stands before all operations: test_limits.py",
+}
+# `operation error`: why no test causes it.
+GAPS = {
+}
+
+
+def whole_run(request):
+    """Whether everything in this folder runs, so that what is not seen is not tested."""
+    config = request.config
+    if os.environ.get("COVERAGE"):
+        return True
+    there = set(Path(__file__).parent.glob("test_*.py"))
+    return not config.option.keyword and not config.option.markexpr and {item.path for item in request.session.items} >= there
+
+
+@pytest.mark.last
+def test_every_documented_error_is_caused(request):
+    if not whole_run(request):
+        pytest.skip("only with all tests of this folder")
+    if request.session.testsfailed and not os.environ.get("COVERAGE"):
+        pytest.skip("tests have failed that may have caused some")
+    model, said = SERVICES["lambda"], reference.states("lambda")
+    untested, stale = [], []
+    for name in model.operation_names:
+        outcomes = seen.outcomes("lambda", name)
+        if said[name] == "missing":
+            continue
+        if "success" not in outcomes:
+            untested.append("%s success" % name)
+        if "NextMarker" in (getattr(model.operation_model(name).output_shape, "members", None) or {}) and "page" not in outcomes:
+            untested.append("%s page" % name)
+        untested += [
+            "%s %s" % (name, shape.name)
+            for shape in model.operation_model(name).error_shapes
+            if shape.name not in outcomes and shape.name not in ANYWHERE
+        ]
+    gaps = {gap for names in GAPS for gap in names.split(", ")}
+    stale = sorted(gaps - set(untested))
+    untested = sorted(set(untested) - gaps)
+    assert not untested, "no test causes these; add one, or say in GAPS why there is none:\n" + "\n".join(untested)
+    assert not stale, "tests cause these, or they are gone; take them off GAPS:\n" + "\n".join(stale)

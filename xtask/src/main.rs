@@ -4,6 +4,7 @@
 mod codegen;
 mod deps;
 mod dist;
+mod docs;
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,15 @@ enum Chore {
     },
     /// Check that the workspace's crates depend on each other only as the design says.
     CheckDeps,
+    /// Write docs/reference/operations.md from its table and botocore's models.
+    Docs {
+        /// Package folder of botocore 1.44.5; by default that in tests/e2e/.venv.
+        #[arg(long, value_name = "DIR")]
+        botocore: Option<PathBuf>,
+        /// Write nothing; exit 1 if the page is stale.
+        #[arg(long)]
+        check: bool,
+    },
     /// Make the packages for users in target/dist: a tar file, a Debian package, checksums.
     Dist {
         /// Pack this program instead of building one for release, e.g. to test packaging.
@@ -44,6 +54,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Chore::Codegen { botocore, check } => codegen::run(&root, botocore.as_deref(), check),
         Chore::CheckDeps => deps::run(&root),
+        Chore::Docs { botocore, check } => docs::run(&root, botocore.as_deref(), check),
         Chore::Dist { binary } => dist::run(&root, binary.as_deref()),
     }
 }

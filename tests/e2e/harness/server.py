@@ -22,7 +22,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
-from . import leaks
+from . import leaks, seen
 from .paths import LAMBKIN, VENV_BIN
 
 REGION = "us-east-1"
@@ -244,6 +244,7 @@ class Server:
                 retries={"total_max_attempts": 1}, parameter_validation=False, inject_host_prefix=False, **config
             ),
         )
+        seen.watch(client)
         self._clients.append(client)
         return client
 

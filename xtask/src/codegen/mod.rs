@@ -6,7 +6,7 @@
 //! texts stay out. The output depends on nothing but the table, the model and rustfmt.
 
 mod errors;
-mod load;
+pub(crate) mod load;
 mod names;
 mod schema;
 mod service;
@@ -86,6 +86,11 @@ const IAM_OPERATIONS: &[&str] = &[
     "UpdateRole",
     "UpdateRoleDescription",
 ];
+
+/// API version of a service that is generated.
+pub(crate) fn version_of(name: &str) -> Option<&'static str> {
+    SERVICES.iter().find(|entry| entry.name == name).map(|entry| entry.version)
+}
 
 const fn entry(
     name: &'static str,

@@ -173,7 +173,10 @@ impl From<FunctionCode> for CodeSource {
     fn from(code: FunctionCode) -> Self {
         Self {
             zip_file: code.zip_file.map(|zip| zip.0),
-            s3: code.s3_bucket.is_some() || code.s3_key.is_some() || code.s3_object_version.is_some(),
+            s3: code.s3_bucket.is_some()
+                || code.s3_key.is_some()
+                || code.s3_object_version.is_some()
+                || code.s3_object_storage_mode.is_some(),
             image: code.image_uri.is_some(),
             key: code.source_kms_key_arn,
         }
@@ -191,7 +194,9 @@ pub(crate) fn package_of(source: &CodeSource) -> Result<Bytes, AwsError> {
         }
         Some(zip) if zip.is_empty() => Err(invalid("Uploaded file must be a non-empty zip")),
         Some(zip) => Ok(zip.clone()),
-        None if source.s3 => Err(unsupported("code from S3 (S3Bucket, S3Key, S3ObjectVersion)")),
+        None if source.s3 => {
+            Err(unsupported("code from S3 (S3Bucket, S3Key, S3ObjectVersion, S3ObjectStorageMode)"))
+        }
         None if source.image => Err(unsupported("container images (ImageUri)")),
         None => Err(invalid("Please provide a source for function code.")),
     }

@@ -34,7 +34,8 @@ impl Inner {
             zip_file: request.zip_file.map(|zip| zip.0),
             s3: request.s3_bucket.is_some()
                 || request.s3_key.is_some()
-                || request.s3_object_version.is_some(),
+                || request.s3_object_version.is_some()
+                || request.s3_object_storage_mode.is_some(),
             image: request.image_uri.is_some(),
             key: request.source_kms_key_arn,
         };
