@@ -29,6 +29,9 @@ pub struct EngineConfig {
     pub idle_timeout: Duration,
     /// Limit of the INIT phase.
     pub init_timeout: Duration,
+    /// Limit of the INIT phase of environments that are initialised ahead of invocations; the function's timeout,
+    /// if that is longer.
+    pub provisioned_init_timeout: Duration,
     /// How long an invocation waits for room on the host before it is throttled.
     pub queue_wait: Duration,
     /// How long an environment stays unfrozen after an invocation.
@@ -58,6 +61,7 @@ impl EngineConfig {
             scaling_rate: 1_000,
             idle_timeout: Duration::from_secs(600),
             init_timeout: Duration::from_secs(10),
+            provisioned_init_timeout: Duration::from_secs(130),
             queue_wait: Duration::from_secs(10),
             freeze_after: Duration::from_millis(5),
             environment_lifetime: Duration::from_secs(8 * 60 * 60),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use lambkin_core::clock::Clock;
-use lambkin_core::concurrency::Concurrency;
+use lambkin_core::concurrency::{Concurrency, Provisioned};
 use lambkin_core::function::FunctionSpec;
 use lambkin_core::ids::Scope;
 use lambkin_core::invoke::{Invocation, InvokeError, InvokeOutcome, Invoker};
@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::ahead::Keeper;
 use crate::cell::Cell;
 use crate::config::EngineConfig;
 use crate::detached::Detached;
@@ -76,6 +77,7 @@ pub(crate) struct Inner {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) cpus: u32,
     pub(crate) registry: Registry,
+    pub(crate) keeper: Keeper,
     pub(crate) host: Arc<Host<Pool>>,
     pub(crate) freezer: Arc<Freezer>,
     pub(crate) counters: Arc<Counters>,
@@ -129,6 +131,7 @@ impl Engine {
             layout: Layout::of_host(empty),
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
             registry: Registry::new(limits),
+            keeper: Keeper::new(cpus.saturating_mul(2)),
             counters: Arc::default(),
             traces: TraceIds::default(),
             handle: handle.clone(),
@@ -139,7 +142,11 @@ impl Engine {
             cells: Mutex::default(),
         });
         let freezing = Arc::clone(&inner.freezer).run(Arc::clone(&inner.counters));
-        let tasks = vec![handle.spawn(freezing), handle.spawn(look_after(Arc::downgrade(&inner)))];
+        let tasks = vec![
+            handle.spawn(freezing),
+            handle.spawn(look_after(Arc::downgrade(&inner))),
+            Keeper::run(&inner),
+        ];
         // The first use of a runtime then does not wait for its interpreter to be found.
         let warm = Arc::clone(&inner);
         handle.spawn_blocking(move || {
@@ -164,6 +171,9 @@ impl Engine {
             throttles: counters.throttles.get(),
             no_room: counters.no_room.get(),
             cold_starts: counters.cold_starts.get(),
+            provisioned_starts: counters.provisioned_starts.get(),
+            provisioned_invocations: counters.provisioned_invocations.get(),
+            spillovers: counters.spillovers.get(),
             init_failures: counters.init_failures.get(),
             sandbox_failures: counters.sandbox_failures.get(),
             reaped: counters.reaped.get(),
@@ -171,6 +181,7 @@ impl Engine {
             freezes: counters.freezes.get(),
             environments: environments as u64,
             idle_environments: idle as u64,
+            provisioned_environments: inner.keeper.ready(),
             in_flight: inner.in_flight.load(Ordering::Relaxed) as u64,
             memory_bytes,
         }
@@ -244,7 +255,11 @@ impl Invoker for Engine {
     }
 
     fn set_concurrency(&self, scope: &Scope, function: &str, concurrency: Concurrency) {
-        self.inner.registry.limits.reserve(scope, function, concurrency.reserved);
+        self.inner.set_concurrency(scope, function, &concurrency);
+    }
+
+    fn provisioned(&self, spec: &FunctionSpec) -> Provisioned {
+        self.inner.keeper.status(spec)
     }
 
     fn runtime_available(&self, runtime: &str) -> Result<String, String> {
@@ -263,9 +278,22 @@ impl Inner {
         if !out_of_date.is_empty() {
             self.close_all(out_of_date);
         }
-        let _running = self.admit(&pool, Kind::OnDemand)?;
+        let mut ready = self.acquire_ahead(&pool);
+        let kind = if ready.is_some() { Kind::Provisioned } else { Kind::OnDemand };
+        let _running = match self.admit(&pool, kind) {
+            Ok(running) => running,
+            Err(refused) => {
+                if let Some(environment) = ready {
+                    self.release(&pool, environment);
+                }
+                return Err(refused);
+            }
+        };
         for _ in 0..DELIVERIES {
-            let mut environment = self.acquire(&pool).await?;
+            let mut environment = match ready.take() {
+                Some(environment) => environment,
+                None => self.acquire(&pool).await?,
+            };
             match environment.invoke(self, spec, invocation).await {
                 Verdict::Answered(outcome) => {
                     self.release(&pool, environment);
@@ -287,10 +315,18 @@ impl Inner {
 
     /// Counts an invocation against the limits of its function and account.
     fn admit<'p>(&self, pool: &'p Pool, kind: Kind) -> Result<Running<'p>, InvokeError> {
-        pool.function.admit(kind).map_err(|reason| {
+        let running = pool.function.admit(kind).map_err(|reason| {
             self.counters.throttles.add();
             InvokeError::Throttled { reason }
-        })
+        })?;
+        if kind == Kind::Provisioned {
+            self.counters.provisioned_invocations.add();
+            pool.function.provisioned_invocations.add();
+        } else if pool.ahead.is_wanted() {
+            self.counters.spillovers.add();
+            pool.function.spillovers.add();
+        }
+        Ok(running)
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -321,7 +357,7 @@ impl Inner {
         }
     }
 
-    fn close_all(&self, environments: Closing) {
+    pub(crate) fn close_all(&self, environments: Closing) {
         for environment in environments {
             environment.close(self);
         }

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use lambkin_core::function::FunctionSpec;
 use lambkin_core::logs::LogStreamKey;
 use lambkin_runtime::{
-    InitPhase, LogBuffer, PlatformEvent, ProcessEnd, Readiness, Session, Status, log_stream_name,
+    InitPhase, Initialization, LogBuffer, PlatformEvent, ProcessEnd, Readiness, Session, Status,
+    log_stream_name,
 };
 use lambkin_sandbox::{ExitStatus, Isolation, Sandbox};
 
+use crate::ahead::Allocation;
 use crate::cell::Cell;
 use crate::egress::{Network, Services};
 use crate::endpoint::{Endpoint, Origin};
@@ -54,6 +56,10 @@ pub(crate) struct Environment {
     pub(crate) idle_since: Duration,
     /// Most memory used, in bytes, and when it was looked up.
     peak: Option<(Instant, u64)>,
+    /// Why it is initialised.
+    pub(crate) initialization: Initialization,
+    /// Counts it among those that are kept initialised, if it is one of them.
+    pub(crate) allocation: Option<Allocation>,
     /// Random identity, 32 hexadecimal digits.
     instance: String,
     /// Sandboxes that it has had.
@@ -132,6 +138,8 @@ impl Environment {
             born: inner.clock.now(),
             idle_since: inner.clock.now(),
             peak: None,
+            initialization: Initialization::OnDemand,
+            allocation: None,
             instance: instance.simple().to_string(),
             sandboxes: 0,
         }
@@ -144,6 +152,7 @@ impl Environment {
             inner,
             spec,
             &PlatformEvent::InitStart {
+                initialization: self.initialization,
                 runtime_version: &self.plan.runtime.description.clone(),
                 function_name: &spec.name,
                 function_version: &spec.version,
@@ -152,7 +161,11 @@ impl Environment {
             },
         );
         let begun = Instant::now();
-        let ended = self.initialise(inner, spec, inner.config.init_timeout).await;
+        let limit = match self.initialization {
+            Initialization::OnDemand => inner.config.init_timeout,
+            Initialization::ProvisionedConcurrency => inner.config.provisioned_init_timeout.max(spec.timeout),
+        };
+        let ended = self.initialise(inner, spec, limit).await;
         let outcome = match ended {
             Ok(duration) => {
                 self.init_duration = Some(duration);
@@ -202,7 +215,11 @@ impl Environment {
         let credentials = credentials
             .transpose()
             .map_err(|error| lost(format!("cannot make credentials of a role: {error}")))?;
-        let own = Own { log_stream: &self.key.stream, credentials: credentials.as_ref() };
+        let own = Own {
+            log_stream: &self.key.stream,
+            initialization: self.initialization,
+            credentials: credentials.as_ref(),
+        };
         let mut wanted = plan.sandbox(id, &own).map_err(Failure::entrypoint)?;
         let is_python = matches!(plan.runtime.kind, RuntimeKind::Python { .. });
         if is_python && inner.spawner.isolation() == Isolation::Process {
@@ -274,6 +291,11 @@ impl Environment {
         Endpoint::start(&**acceptor, listener, origin).map(Some)
     }
 
+    /// Whether it is of those that are kept initialised ahead of invocations.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.allocation.is_some()
+    }
+
     /// Whether it is too old to take another event.
     pub(crate) fn is_worn(&self, inner: &Inner) -> bool {
         inner.clock.now() >= self.born.saturating_add(inner.config.environment_lifetime)
@@ -289,8 +311,9 @@ impl Environment {
         failure: Option<&Failure>,
     ) {
         let status = failure.map_or(Status::Success, Failure::status);
-        self.platform(inner, spec, &PlatformEvent::InitRuntimeDone { phase, status });
-        self.platform(inner, spec, &PlatformEvent::InitReport { duration, phase, status });
+        let initialization = self.initialization;
+        self.platform(inner, spec, &PlatformEvent::InitRuntimeDone { initialization, phase, status });
+        self.platform(inner, spec, &PlatformEvent::InitReport { initialization, duration, phase, status });
     }
 
     /// Logs a platform event.

@@ -10,11 +10,13 @@
 //! | `runtimes`, `layout`, `variables`, `plan` | what a sandbox for a function looks like |
 //! | `environment`, `output`, `invoke`, `failure` | one environment: INIT, events, logs, how it fails |
 //! | `endpoint` | the server's own APIs inside sandboxes |
+//! | `ahead` | environments that are initialised ahead of invocations |
 //! | `limits` | how many invocations may run at once, and how fast functions grow |
 //! | `registry`, `pool`, `schedule`, `host` | which environment an invocation gets, and room on the host |
 //! | `egress` | what functions may reach, their resolver, pipes to the host's loopback |
 //! | `cell`, `freezer` | freezing of idle environments |
 
+mod ahead;
 mod cell;
 mod config;
 mod detached;

@@ -229,7 +229,6 @@ impl FunctionUse {
         self.starts.lock().unwrap_or_else(PoisonError::into_inner).give_back();
     }
 
-    #[cfg(test)]
     /// More provisioned environments are initialised.
     pub(crate) fn allocated(&self, more: u32) {
         self.change(|function| {
@@ -237,7 +236,6 @@ impl FunctionUse {
         });
     }
 
-    #[cfg(test)]
     /// Provisioned environments have gone.
     pub(crate) fn released(&self, fewer: u32) {
         self.change(|function| {

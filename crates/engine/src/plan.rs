@@ -400,7 +400,11 @@ mod tests {
             session_token: "token".into(),
             expires_at: Duration::ZERO,
         };
-        let own = Own { log_stream: "stream", credentials: Some(&credentials) };
+        let own = Own {
+            log_stream: "stream",
+            initialization: lambkin_runtime::Initialization::OnDemand,
+            credentials: Some(&credentials),
+        };
         let sandbox = plan.sandbox("id".into(), &own).unwrap();
         let value = |name: &str| {
             let mut values = sandbox.environment.iter().filter(|(key, _)| key == name);

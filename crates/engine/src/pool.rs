@@ -11,6 +11,7 @@ use lambkin_core::function::FunctionSpec;
 use lambkin_core::invoke::InvokeError;
 use tokio::sync::oneshot;
 
+use crate::ahead::Ahead;
 use crate::cell::Cell;
 use crate::environment::Environment;
 use crate::limits::FunctionUse;
@@ -25,6 +26,8 @@ pub(crate) struct Pool {
     pub(crate) spec: Arc<FunctionSpec>,
     /// What the function's versions share.
     pub(crate) function: Arc<FunctionUse>,
+    /// What is initialised ahead.
+    pub(crate) ahead: Arc<Ahead>,
     state: Mutex<State>,
     plan: Mutex<Option<Arc<Plan>>>,
 }
@@ -33,6 +36,8 @@ pub(crate) struct Pool {
 struct State {
     /// The last one to come is the first to go.
     idle: Vec<Box<Environment>>,
+    /// Idle ones of those that are initialised ahead, in the same order.
+    ahead: Vec<Box<Environment>>,
     waiting: VecDeque<Waiting>,
     next_ticket: u64,
     /// Environments being started for those who wait.
@@ -40,6 +45,13 @@ struct State {
     /// Environments in use.
     busy: usize,
     retired: bool,
+}
+
+impl State {
+    /// Where an environment belongs while it is idle.
+    fn shelf(&mut self, environment: &Environment) -> &mut Vec<Box<Environment>> {
+        if environment.is_ahead() { &mut self.ahead } else { &mut self.idle }
+    }
 }
 
 struct Waiting {
@@ -82,6 +94,7 @@ impl fmt::Debug for Pool {
             .field("function", &self.spec.name)
             .field("revision", &self.spec.revision)
             .field("idle", &state.idle.len())
+            .field("ahead", &state.ahead.len())
             .field("busy", &state.busy)
             .field("starting", &state.starting)
             .field("waiting", &state.waiting.len())
@@ -94,7 +107,7 @@ impl Pool {
     /// An empty pool. What comes back to a retired one is not kept.
     pub(crate) fn new(spec: Arc<FunctionSpec>, function: Arc<FunctionUse>, retired: bool) -> Self {
         let state = Mutex::new(State { retired, ..State::default() });
-        Self { spec, function, state, plan: Mutex::default() }
+        Self { spec, function, ahead: Arc::default(), state, plan: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -110,7 +123,7 @@ impl Pool {
     /// How many environments there are, in use, idle or being started.
     pub(crate) fn environments(&self) -> usize {
         let state = self.lock();
-        state.idle.len() + state.busy + state.starting
+        state.idle.len() + state.ahead.len() + state.busy + state.starting
     }
 
     pub(crate) fn plan(&self) -> Option<Arc<Plan>> {
@@ -129,7 +142,20 @@ impl Pool {
         Some(environment)
     }
 
-    /// Puts back what [`Pool::take_idle`] gave and could not be used.
+    /// The same of those that are initialised ahead.
+    pub(crate) fn take_ahead(&self) -> Option<Box<Environment>> {
+        let mut state = self.lock();
+        let environment = state.ahead.pop()?;
+        state.busy += 1;
+        Some(environment)
+    }
+
+    /// An environment that was initialised ahead counts as in use from now on.
+    pub(crate) fn taken(&self) {
+        self.lock().busy += 1;
+    }
+
+    /// Puts back what [`Pool::take_idle`] or [`Pool::take_ahead`] gave and could not be used.
     /// Answered is one that is not to be used again.
     pub(crate) fn put_back(&self, environment: Box<Environment>) -> Option<Box<Environment>> {
         let mut state = self.lock();
@@ -137,7 +163,7 @@ impl Pool {
         if state.retired {
             return Some(environment);
         }
-        state.idle.push(environment);
+        state.shelf(&environment).push(environment);
         None
     }
 
@@ -250,7 +276,7 @@ impl Pool {
                     }
                     // Before it can be taken again.
                     let unattended = environment.cell.rest().then(|| Arc::clone(&environment.cell));
-                    state.idle.push(environment);
+                    state.shelf(&environment).push(environment);
                     return Place::Kept { unattended };
                 }
             }
@@ -261,7 +287,28 @@ impl Pool {
     pub(crate) fn retire(&self) -> Vec<Box<Environment>> {
         let mut state = self.lock();
         state.retired = true;
-        std::mem::take(&mut state.idle)
+        let mut all = std::mem::take(&mut state.idle);
+        all.append(&mut state.ahead);
+        all
+    }
+
+    /// Whether nothing is kept any more.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.lock().retired
+    }
+
+    /// Takes the oldest idle one of those that are initialised ahead, if something holds of it, to end it.
+    pub(crate) fn take_oldest_ahead(&self, over: impl Fn(&Environment) -> bool) -> Option<Box<Environment>> {
+        let mut state = self.lock();
+        let oldest = state.ahead.iter().enumerate().min_by_key(|(_, environment)| environment.born);
+        let place = oldest.filter(|(_, environment)| over(environment)).map(|(place, _)| place)?;
+        Some(state.ahead.remove(place))
+    }
+
+    /// How many idle ones of those that are initialised ahead something holds of.
+    pub(crate) fn count_ahead(&self, holds: impl Fn(&Environment) -> bool) -> u32 {
+        let count = self.lock().ahead.iter().filter(|environment| holds(environment)).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// When the environment that has been idle longest was let go, by the engine's clock.
@@ -291,12 +338,14 @@ impl Pool {
 
     /// Number of idle environments.
     pub(crate) fn idle(&self) -> usize {
-        self.lock().idle.len()
+        let state = self.lock();
+        state.idle.len() + state.ahead.len()
     }
 
     /// Whether nothing is in it, under way in it or waiting for it.
     pub(crate) fn is_empty(&self) -> bool {
         let state = self.lock();
-        state.idle.is_empty() && state.waiting.is_empty() && state.starting == 0 && state.busy == 0
+        let idle = state.idle.is_empty() && state.ahead.is_empty();
+        idle && state.waiting.is_empty() && state.starting == 0 && state.busy == 0 && self.ahead.is_over()
     }
 }

@@ -15,7 +15,7 @@ impl Inner {
     /// An environment of `pool`, in use from then on: an idle one at once, else one that is let go or
     /// started meanwhile.
     pub(crate) async fn acquire(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<Box<Environment>, InvokeError> {
-        if let Some(environment) = self.wake_idle(pool) {
+        if let Some(environment) = self.wake_idle(pool, Pool::take_idle) {
             return Ok(environment);
         }
         let Ticket { number, mut grant } = pool.wait();
@@ -37,10 +37,19 @@ impl Inner {
         }
     }
 
-    /// An idle environment of the pool, thawed.
-    fn wake_idle(&self, pool: &Pool) -> Option<Box<Environment>> {
+    /// An idle environment that was initialised ahead, in use from then on.
+    pub(crate) fn acquire_ahead(&self, pool: &Pool) -> Option<Box<Environment>> {
+        if pool.ahead.has_some() { self.wake_idle(pool, Pool::take_ahead) } else { None }
+    }
+
+    /// An idle environment of the pool, of those that `take` takes, thawed.
+    fn wake_idle(
+        &self,
+        pool: &Pool,
+        take: impl Fn(&Pool) -> Option<Box<Environment>>,
+    ) -> Option<Box<Environment>> {
         loop {
-            let environment = pool.take_idle()?;
+            let environment = take(pool)?;
             if environment.is_worn(self) {
                 pool.lost();
                 environment.close(self);
@@ -71,7 +80,7 @@ impl Inner {
             if !pool.is_waited_for() {
                 return true;
             }
-            if let Some(environment) = self.wake_idle(pool) {
+            if let Some(environment) = self.wake_idle(pool, Pool::take_idle) {
                 self.place(pool, environment, false);
                 continue;
             }
@@ -142,14 +151,19 @@ impl Inner {
         if closing {
             pool.refuse_all(&InvokeError::ShuttingDown);
         }
-        if environment.is_worn(self) {
+        let is_ahead = environment.is_ahead();
+        // Without a sandbox it is not initialised any more; another will be.
+        if environment.is_worn(self) || is_ahead && environment.live.is_none() {
             environment.close(self);
             self.counters.reaped.add();
             self.gone(pool);
             return;
         }
-        let give_up = closing || self.owes_room(pool);
+        let give_up = closing || !is_ahead && self.owes_room(pool);
         let granted = self.place(pool, environment, give_up);
+        if is_ahead && pool.ahead.has_surplus() {
+            self.keeper.wake();
+        }
         if !granted && self.host.queued() > 0 {
             self.serve_queued();
         }
@@ -202,7 +216,7 @@ impl Inner {
     }
 
     /// Ends the environment that has been idle longest anywhere; `false` if none is idle.
-    fn evict_one(&self) -> bool {
+    pub(crate) fn evict_one(&self) -> bool {
         let oldest = |pool: Arc<Pool>| Some((pool.oldest_idle()?, pool));
         let pools = self.registry.pools();
         let Some((_, pool)) = pools.into_iter().filter_map(oldest).min_by_key(|(since, _)| *since) else {
@@ -217,7 +231,7 @@ impl Inner {
     }
 
     /// The plan by which the pool's environments are made.
-    async fn plan(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<Arc<Plan>, InvokeError> {
+    pub(crate) async fn plan(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<Arc<Plan>, InvokeError> {
         if let Some(plan) = pool.plan() {
             return Ok(plan);
         }

@@ -18,8 +18,14 @@ pub struct EngineStats {
     pub throttles: u64,
     /// Invocations refused because the host had no room for an environment.
     pub no_room: u64,
-    /// Environments started.
+    /// Environments started for invocations.
     pub cold_starts: u64,
+    /// Environments started to be ready ahead of invocations.
+    pub provisioned_starts: u64,
+    /// Invocations in environments that were initialised ahead.
+    pub provisioned_invocations: u64,
+    /// Invocations on demand of versions that have such environments.
+    pub spillovers: u64,
     /// INIT phases that failed.
     pub init_failures: u64,
     /// Sandboxes that could not be made, or were lost with their spawner.
@@ -34,6 +40,8 @@ pub struct EngineStats {
     pub environments: u64,
     /// Of these, idle ones.
     pub idle_environments: u64,
+    /// Environments now that were initialised ahead, idle or in use.
+    pub provisioned_environments: u64,
     /// Invocations now, waiting or running.
     pub in_flight: u64,
     /// Memory that environments count with now, in bytes.
@@ -73,6 +81,9 @@ pub(crate) struct Counters {
     pub(crate) throttles: Counter,
     pub(crate) no_room: Counter,
     pub(crate) cold_starts: Counter,
+    pub(crate) provisioned_starts: Counter,
+    pub(crate) provisioned_invocations: Counter,
+    pub(crate) spillovers: Counter,
     pub(crate) init_failures: Counter,
     pub(crate) sandbox_failures: Counter,
     pub(crate) reaped: Counter,

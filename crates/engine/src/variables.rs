@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lambkin_core::credentials::SessionCredentials;
 use lambkin_core::function::{FunctionSpec, LogFormat};
+use lambkin_runtime::Initialization;
 
 use crate::runtimes::{Runtime, RuntimeKind};
 
@@ -27,18 +28,24 @@ const UNRESERVED: [(&str, &str); 6] = [
 #[derive(Debug)]
 pub(crate) struct Own<'a> {
     pub(crate) log_stream: &'a str,
+    pub(crate) initialization: Initialization,
     /// Of the function's role.
     pub(crate) credentials: Option<&'a SessionCredentials>,
 }
 
 /// Names of the variables of [`Own`]. Functions cannot set them.
-const OWN: [&str; 4] =
-    ["AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+const OWN: [&str; 5] = [
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
 
 impl Own<'_> {
     /// Name and value of each.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (String, String)> {
-        let [stream, id, secret, token] = OWN;
+        let [stream, initialization, id, secret, token] = OWN;
         let credentials = self.credentials.into_iter().flat_map(move |credentials| {
             [
                 (id, credentials.access_key_id.as_str()),
@@ -46,7 +53,9 @@ impl Own<'_> {
                 (token, &credentials.session_token),
             ]
         });
-        let all = [(stream, self.log_stream)].into_iter().chain(credentials);
+        let all = [(stream, self.log_stream), (initialization, self.initialization.name())]
+            .into_iter()
+            .chain(credentials);
         all.map(|(name, value)| (name.to_owned(), value.to_owned()))
     }
 }
@@ -83,7 +92,6 @@ pub(crate) fn variables(
         ("AWS_LAMBDA_FUNCTION_NAME", &spec.name),
         ("AWS_LAMBDA_FUNCTION_VERSION", &spec.version),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &spec.memory_mb.to_string()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
         ("AWS_LAMBDA_LOG_GROUP_NAME", &spec.log_group),
         ("AWS_LAMBDA_RUNTIME_API", &format!("127.0.0.1:{RUNTIME_API_PORT}")),
         ("LAMBDA_TASK_ROOT", "/var/task"),

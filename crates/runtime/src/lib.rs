@@ -18,5 +18,5 @@ pub use faults::{
     SANDBOX_TIMEDOUT, error_type, fault_document, fault_message, too_large_document,
 };
 pub use logs::{LogBuffer, TAIL_BYTES};
-pub use platform::{InitPhase, PlatformEvent, Status};
+pub use platform::{InitPhase, Initialization, PlatformEvent, Status};
 pub use session::{Answer, Event, MAX_RESPONSE_BYTES, ProcessEnd, Readiness, Session};

@@ -27,6 +27,27 @@ impl InitPhase {
     }
 }
 
+/// Why an environment is initialised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Initialization {
+    /// An invocation needs it.
+    #[default]
+    OnDemand,
+    /// It is to be there ahead of invocations.
+    ProvisionedConcurrency,
+}
+
+impl Initialization {
+    /// Value of `AWS_LAMBDA_INITIALIZATION_TYPE` and of `initializationType` in log records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::ProvisionedConcurrency => "provisioned-concurrency",
+        }
+    }
+}
+
 /// How INIT or an invocation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status<'a> {
@@ -60,6 +81,8 @@ impl<'a> Status<'a> {
 pub enum PlatformEvent<'a> {
     /// INIT begins.
     InitStart {
+        /// Why it does.
+        initialization: Initialization,
         /// What runs, e.g. `python:3.12.1 (host /usr)`.
         runtime_version: &'a str,
         /// Function name.
@@ -73,6 +96,8 @@ pub enum PlatformEvent<'a> {
     },
     /// The runtime has ended INIT; JSON only.
     InitRuntimeDone {
+        /// Why it ran.
+        initialization: Initialization,
         /// When it ran.
         phase: InitPhase,
         /// How it ended.
@@ -80,6 +105,8 @@ pub enum PlatformEvent<'a> {
     },
     /// INIT has ended. As text only failures are printed.
     InitReport {
+        /// Why it ran.
+        initialization: Initialization,
         /// Its length.
         duration: Duration,
         /// When it ran.
@@ -184,7 +211,7 @@ impl PlatformEvent<'_> {
             Self::InitReport { status: Status::Success, .. }
             | Self::InitRuntimeDone { .. }
             | Self::RuntimeDone { .. } => return None,
-            Self::InitReport { duration, phase, status } => {
+            Self::InitReport { duration, phase, status, .. } => {
                 let mut line = format!(
                     "INIT_REPORT Init Duration: {:.2} ms\tPhase: {}\tStatus: {}",
                     millis(duration),
@@ -241,10 +268,17 @@ impl PlatformEvent<'_> {
 
     fn json(&self, now_ms: i64) -> Option<String> {
         let (kind, record) = match *self {
-            Self::InitStart { runtime_version, function_name, function_version, instance_id, memory_mb } => (
+            Self::InitStart {
+                initialization,
+                runtime_version,
+                function_name,
+                function_version,
+                instance_id,
+                memory_mb,
+            } => (
                 "platform.initStart",
                 Record::InitStart {
-                    initialization_type: "on-demand",
+                    initialization_type: initialization.name(),
                     phase: "init",
                     runtime_version,
                     function_name,
@@ -254,19 +288,19 @@ impl PlatformEvent<'_> {
                 },
             ),
             Self::End { .. } | Self::TimedOut { .. } | Self::Fault { .. } => return None,
-            Self::InitRuntimeDone { phase, status } => (
+            Self::InitRuntimeDone { initialization, phase, status } => (
                 "platform.initRuntimeDone",
                 Record::InitRuntimeDone {
-                    initialization_type: "on-demand",
+                    initialization_type: initialization.name(),
                     phase: phase.name(),
                     status: status.name(),
                     error_type: status.error_type(),
                 },
             ),
-            Self::InitReport { duration, phase, status } => (
+            Self::InitReport { initialization, duration, phase, status } => (
                 "platform.initReport",
                 Record::InitReport {
-                    initialization_type: "on-demand",
+                    initialization_type: initialization.name(),
                     phase: phase.name(),
                     status: status.name(),
                     error_type: status.error_type(),
@@ -480,6 +514,7 @@ mod tests {
     #[test]
     fn init_lines() {
         let start = PlatformEvent::InitStart {
+            initialization: Initialization::OnDemand,
             runtime_version: "python:3.12.1 (host /usr)",
             function_name: "f",
             function_version: "$LATEST",
@@ -495,7 +530,12 @@ mod tests {
                 "instanceMaxMemory": 134_217_728_u64}})
         );
         let duration = Duration::from_micros(9_999_790);
-        let done = |phase, status| PlatformEvent::InitReport { duration, phase, status };
+        let done = |phase, status| PlatformEvent::InitReport {
+            initialization: Initialization::OnDemand,
+            duration,
+            phase,
+            status,
+        };
         assert_eq!(text(done(InitPhase::Init, Status::Success)), "");
         assert_eq!(
             text(done(InitPhase::Init, Status::Timeout)),
@@ -517,8 +557,17 @@ mod tests {
         let duration = Duration::from_millis(3);
         let done =
             |status| PlatformEvent::RuntimeDone { request_id: "id", duration, produced_bytes: 0, status };
-        let init = |status| PlatformEvent::InitReport { duration, phase: InitPhase::Init, status };
-        let runtime_init = |status| PlatformEvent::InitRuntimeDone { phase: InitPhase::Init, status };
+        let init = |status| PlatformEvent::InitReport {
+            initialization: Initialization::OnDemand,
+            duration,
+            phase: InitPhase::Init,
+            status,
+        };
+        let runtime_init = |status| PlatformEvent::InitRuntimeDone {
+            initialization: Initialization::OnDemand,
+            phase: InitPhase::Init,
+            status,
+        };
         let (failed, fine) = (Status::Error("X"), Status::Success);
         for (event, least) in [
             (START, SystemLogLevel::Info),

@@ -14,6 +14,7 @@ mod init;
 mod lifecycle;
 mod limits;
 mod logging;
+mod provisioned;
 mod support;
 
 use std::collections::VecDeque;
@@ -72,6 +73,12 @@ fn main() -> ExitCode {
         limits::reservations_bind_all_versions_and_are_kept_from_others,
         logging::json_records,
         logging::order_and_tail,
+        provisioned::environments_are_there_ahead_and_stay_at_their_number,
+        provisioned::failures_are_told_and_tried_again,
+        provisioned::neither_idleness_nor_others_take_them,
+        provisioned::old_ones_are_replaced_before_they_go,
+        provisioned::reservations_hold_for_them_too,
+        provisioned::shutdown_in_the_middle,
     ];
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let given = |flag: &str| arguments.iter().any(|argument| argument == flag);

@@ -60,6 +60,7 @@ impl Inner {
         let name = request.function_name.as_deref();
         let target = self.resolve(context, "UpdateAlias", name, None)?.require_latest()?;
         let name = request.name.unwrap_or_default();
+        let _alone = self.concurrency_changes.lock().await;
         let alias = loop {
             let owner = self.owner(&target).await?;
             let Some(mut alias) = self.stored_alias(&target, &name).await? else {
@@ -78,6 +79,7 @@ impl Inner {
                 }
                 None => check_pair(alias.version, alias.additional)?,
             }
+            self.check_provisioned_alias(&target, &alias)?;
             if let Some(description) = &request.description {
                 alias.description.clone_from(description);
             }

@@ -9,9 +9,9 @@ use lambkin_model::lambda::{
     DeleteEventSourceMappingRequest, DeleteFunctionCodeSigningConfigRequest,
     DeleteFunctionConcurrencyRequest, DeleteFunctionEventInvokeConfigRequest, DeleteFunctionRequest,
     DeleteFunctionResponse, DeleteFunctionUrlConfigRequest, DeleteLayerVersionRequest,
-    DeleteResourcePolicyRequest, EventSourceMappingConfiguration, FunctionConfiguration,
-    FunctionEventInvokeConfig, GetAccountSettingsRequest, GetAccountSettingsResponse, GetAliasRequest,
-    GetCodeSigningConfigRequest, GetCodeSigningConfigResponse, GetEventSourceMappingRequest,
+    DeleteProvisionedConcurrencyConfigRequest, DeleteResourcePolicyRequest, EventSourceMappingConfiguration,
+    FunctionConfiguration, FunctionEventInvokeConfig, GetAccountSettingsRequest, GetAccountSettingsResponse,
+    GetAliasRequest, GetCodeSigningConfigRequest, GetCodeSigningConfigResponse, GetEventSourceMappingRequest,
     GetFunctionCodeSigningConfigRequest, GetFunctionCodeSigningConfigResponse, GetFunctionConcurrencyRequest,
     GetFunctionConcurrencyResponse, GetFunctionConfigurationRequest, GetFunctionEventInvokeConfigRequest,
     GetFunctionRecursionConfigRequest, GetFunctionRecursionConfigResponse, GetFunctionRequest,
@@ -33,12 +33,13 @@ use lambkin_model::lambda::{
     PutFunctionCodeSigningConfigRequest, PutFunctionCodeSigningConfigResponse, PutFunctionConcurrencyRequest,
     PutFunctionEventInvokeConfigRequest, PutFunctionRecursionConfigRequest,
     PutFunctionRecursionConfigResponse, PutFunctionScalingConfigRequest, PutFunctionScalingConfigResponse,
+    PutProvisionedConcurrencyConfigRequest, PutProvisionedConcurrencyConfigResponse,
     PutResourcePolicyRequest, PutResourcePolicyResponse, PutRuntimeManagementConfigRequest,
     PutRuntimeManagementConfigResponse, RemoveLayerVersionPermissionRequest, RemovePermissionRequest,
     TagResourceRequest, UntagResourceRequest, UpdateAliasRequest, UpdateCodeSigningConfigRequest,
     UpdateCodeSigningConfigResponse, UpdateEventSourceMappingRequest, UpdateFunctionCodeRequest,
     UpdateFunctionConfigurationRequest, UpdateFunctionEventInvokeConfigRequest,
-    UpdateFunctionUrlConfigRequest, UpdateFunctionUrlConfigResponse, errors,
+    UpdateFunctionUrlConfigRequest, UpdateFunctionUrlConfigResponse,
 };
 use lambkin_model::{AwsError, RequestContext};
 
@@ -364,12 +365,23 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: GetProvisionedConcurrencyConfigRequest,
     ) -> Result<GetProvisionedConcurrencyConfigResponse, AwsError> {
-        let (name, qualifier) = (&input.function_name, &input.qualifier);
-        self.inner.existing(context, "GetProvisionedConcurrencyConfig", name, qualifier)?;
-        Err(errors::provisioned_concurrency_config_not_found_exception(
-            "No Provisioned Concurrency Config found for this function",
-        )
-        .with("Type", "User"))
+        self.inner.get_provisioned(context, &input)
+    }
+
+    async fn put_provisioned_concurrency_config(
+        &self,
+        context: &RequestContext,
+        input: PutProvisionedConcurrencyConfigRequest,
+    ) -> Result<PutProvisionedConcurrencyConfigResponse, AwsError> {
+        self.inner.put_provisioned(context, input).await
+    }
+
+    async fn delete_provisioned_concurrency_config(
+        &self,
+        context: &RequestContext,
+        input: DeleteProvisionedConcurrencyConfigRequest,
+    ) -> Result<(), AwsError> {
+        self.inner.delete_provisioned(context, input).await
     }
 
     async fn get_alias(
@@ -433,11 +445,7 @@ impl Lambda for LambdaService {
         context: &RequestContext,
         input: ListProvisionedConcurrencyConfigsRequest,
     ) -> Result<ListProvisionedConcurrencyConfigsResponse, AwsError> {
-        self.inner.existing(context, "ListProvisionedConcurrencyConfigs", &input.function_name, &None)?;
-        Ok(ListProvisionedConcurrencyConfigsResponse {
-            provisioned_concurrency_configs: Some(Vec::new()),
-            next_marker: None,
-        })
+        self.inner.list_provisioned(context, &input)
     }
 
     async fn publish_layer_version(

@@ -18,6 +18,7 @@ use super::catalogue::Entry;
 use super::dependents::Dependent;
 use super::faults::invalid;
 use super::names::{LATEST, Target};
+use super::provisioned;
 use super::record::FORMAT;
 
 /// What of the account's limit has to stay for functions without a reservation (AWS quota); all of a limit that is
@@ -46,12 +47,16 @@ pub(crate) fn reserved(entry: &Entry) -> Option<u32> {
 
 /// What the invoker is to know of a function.
 pub(crate) fn of(entry: &Entry) -> Concurrency {
-    Concurrency { reserved: reserved(entry), provisioned: Vec::new() }
+    let counts = provisioned::per_version(entry).into_iter();
+    // What cannot run yet is told of again once it can.
+    let runnable =
+        counts.filter_map(|(number, count)| Some((entry.versions.get(&number)?.spec.clone()?, count)));
+    Concurrency { reserved: reserved(entry), provisioned: runnable.collect() }
 }
 
 /// What a function takes of its account's limit, whether it runs or not.
 fn claim(entry: &Entry) -> u64 {
-    reserved(entry).unwrap_or_default().into()
+    reserved(entry).map_or_else(|| provisioned::total(entry, None), u64::from)
 }
 
 impl Inner {
@@ -67,6 +72,13 @@ impl Inner {
         // Two functions at once could each take the last that is left.
         let _alone = self.concurrency_changes.lock().await;
         let entry = self.find_target(target.clone())?.entry;
+        let provisioned = provisioned::total(&entry, None);
+        if u64::from(executions) < provisioned {
+            return Err(invalid(format!(
+                "Specified ReservedConcurrentExecutions for function should not be lower than function's total \
+                 provisioned concurrency [{provisioned}]."
+            )));
+        }
         self.check_unreserved(&entry, executions.into(), "ReservedConcurrentExecutions")?;
         self.set_dependent(&target, |_| Ok((Some(Reserved { v: FORMAT, executions }), ()))).await?;
         Ok(ConcurrencyOutput { reserved_concurrent_executions: Some(asked) })

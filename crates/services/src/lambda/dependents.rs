@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::faults;
 use super::names::{LATEST, Target};
 use super::record::{self, part_key};
-use super::{Inner, concurrency, event_invoke, function_settings, permissions, url_config};
+use super::{Inner, concurrency, event_invoke, function_settings, permissions, provisioned, url_config};
 
 /// A setting of a function, a version or an alias.
 pub(crate) trait Dependent: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -45,6 +45,7 @@ const KINDS: &[(&str, Reader)] = &[
     kind::<function_settings::Recursion>(),
     kind::<function_settings::RuntimeManagement>(),
     kind::<permissions::Policy>(),
+    kind::<provisioned::ProvisionedConfig>(),
     kind::<url_config::Url>(),
 ];
 

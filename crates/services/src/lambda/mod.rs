@@ -26,6 +26,7 @@ mod invoke;
 mod layers;
 mod names;
 mod permissions;
+mod provisioned;
 mod rates;
 mod read;
 mod reconcile;

@@ -168,6 +168,11 @@ pub(crate) fn last_modified(millis: i64) -> String {
     Timestamp::from_millisecond(millis).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
 }
 
+/// `2026-11-23T12:00:00+0000`.
+pub(crate) fn whole_seconds(millis: i64) -> String {
+    Timestamp::from_millisecond(millis).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S+0000").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

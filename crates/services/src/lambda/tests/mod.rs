@@ -25,6 +25,7 @@ mod layers;
 mod operations;
 mod per_qualifier;
 mod permissions;
+mod provisioned;
 mod states;
 mod versions;
 
@@ -34,6 +35,8 @@ struct TestInvoker {
     missing_runtimes: Mutex<Vec<&'static str>>,
     retired: Mutex<Vec<(String, Option<String>)>>,
     concurrency: Mutex<BTreeMap<String, lambkin_core::concurrency::Concurrency>>,
+    /// What it has initialised of each version.
+    ready: Mutex<BTreeMap<String, lambkin_core::concurrency::Provisioned>>,
     /// While closed, looking for a runtime waits, so that functions stay unsettled.
     gate: (Mutex<bool>, std::sync::Condvar),
 }
@@ -87,6 +90,10 @@ impl Invoker for TestInvoker {
         concurrency: lambkin_core::concurrency::Concurrency,
     ) {
         self.concurrency.lock().unwrap().insert(function.to_owned(), concurrency);
+    }
+
+    fn provisioned(&self, spec: &FunctionSpec) -> lambkin_core::concurrency::Provisioned {
+        self.ready.lock().unwrap().get(&*spec.version).copied().unwrap_or_default()
     }
 
     fn runtime_available(&self, runtime: &str) -> Result<String, String> {
