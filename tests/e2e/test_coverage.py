@@ -12,7 +12,6 @@ from botocore.exceptions import ClientError
 
 from harness import reference, seen
 from harness.functions import ROLE, zip_of
-        DeleteProvisionedConcurrencyConfig PutProvisionedConcurrencyConfig
 
 SESSION = botocore.session.get_session()
 SERVICES = {service: SESSION.get_service_model(service) for service in reference.services()}

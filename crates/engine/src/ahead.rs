@@ -41,11 +41,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// An environment is replaced in this last part of its life.
 const LAST_PART: u32 = 16;
 
+/// Pools by function.
+type Pools = HashMap<(Scope, Arc<str>), Vec<Arc<Pool>>>;
+
 /// All versions that are to have environments, or still have some.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    /// Their pools by function.
-    pools: Mutex<HashMap<(Scope, Arc<str>), Vec<Arc<Pool>>>>,
+    pools: Mutex<Pools>,
     /// Woken where there may be something to do.
     wake: Arc<Notify>,
     /// How many are initialised at once.
@@ -187,7 +189,7 @@ impl Keeper {
         Self { pools: Mutex::default(), wake: Arc::default(), places: Arc::new(Semaphore::new(places)) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Scope, Arc<str>), Vec<Arc<Pool>>>> {
+    fn lock(&self) -> MutexGuard<'_, Pools> {
         // Nothing panics while the lock is held.
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
