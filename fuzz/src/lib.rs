@@ -17,6 +17,8 @@ pub mod mutate;
 
 #[path = "targets/channel.rs"]
 pub mod channel;
+#[path = "targets/event_pattern.rs"]
+pub mod event_pattern;
 #[path = "targets/filter_pattern.rs"]
 pub mod filter_pattern;
 #[path = "targets/http.rs"]
@@ -42,7 +44,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "http", run: http::run, seeds: http::seeds, words: http::WORDS },
     Target { name: "zip", run: zip::run, seeds: zip::seeds, words: zip::WORDS },
     Target { name: "channel", run: channel::run, seeds: channel::seeds, words: channel::WORDS },
@@ -58,6 +60,12 @@ pub const TARGETS: [Target; 6] = [
         run: filter_pattern::run,
         seeds: filter_pattern::seeds,
         words: filter_pattern::WORDS,
+    },
+    Target {
+        name: "event_pattern",
+        run: event_pattern::run,
+        seeds: event_pattern::seeds,
+        words: event_pattern::WORDS,
     },
 ];
 

@@ -4,10 +4,11 @@ import datetime
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.functions import UUID
+from harness.functions import UUID, Factory
 from test_functions import refused
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
@@ -243,11 +244,30 @@ def test_what_is_refused(function, client, mappings):
         assert refused(call, UUID="short")[:2] == ("ValidationException", 400)
 
 
-@pytest.mark.allow_log(r"WARN .*nothing reads from event sources yet")
+def test_one_of_several_updates_at_once_is_in_use(function, client, mappings):
+    uuid = client.create_event_source_mapping(EventSourceArn=QUEUE + "q", FunctionName=function.name)["UUID"]
+    settled(client, uuid)
+
+    def update(size):
+        try:
+            return client.update_event_source_mapping(UUID=uuid, BatchSize=size)["State"]
+        except client.exceptions.ResourceInUseException as error:
+            response = error.response
+            return (response["Error"]["Message"], response["ResponseMetadata"]["HTTPStatusCode"])
+
+    seen = set()
+    deadline = time.monotonic() + 30
+    with ThreadPoolExecutor(8) as threads:
+        # whoever comes while another update is being carried out is refused; how long that takes is not known
+        while len(seen) < 2:
+            assert time.monotonic() < deadline, seen
+            seen.update(threads.map(update, range(1, 9)))
+    assert seen == {"Updating", ("Cannot update the event source mapping because it is in use.", 400)}
+    assert 1 <= settled(client, uuid)["BatchSize"] <= 8
+
+
 def test_they_survive_a_killed_server(own_server):
     server = own_server.start()
-    from harness.functions import Factory
-
     factory = Factory(server)
     function = factory()
     client = server.client("lambda")
