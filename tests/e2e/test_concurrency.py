@@ -85,8 +85,17 @@ def test_refusals(create, client):
     with pytest.raises(ClientError) as caught:
         client.put_function_concurrency(FunctionName=function.name, ReservedConcurrentExecutions=-1)
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    with pytest.raises(client.exceptions.InvalidParameterValueException):
-        client.put_function_concurrency(FunctionName=function.name + ":1", ReservedConcurrentExecutions=1)
+    qualified = function.name + ":1"
+    for call in (
+        lambda: client.put_function_concurrency(FunctionName=qualified, ReservedConcurrentExecutions=1),
+        lambda: client.get_function_concurrency(FunctionName=qualified),
+        lambda: client.delete_function_concurrency(FunctionName=qualified),
+    ):
+        with pytest.raises(client.exceptions.InvalidParameterValueException) as caught:
+            call()
+        assert "permitted on Lambda functions only" in str(caught.value)
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.put_function_concurrency(FunctionName="nobody", ReservedConcurrentExecutions=1)
     for call in (client.get_function_concurrency, client.delete_function_concurrency):
         with pytest.raises(client.exceptions.ResourceNotFoundException):
             call(FunctionName="nobody")
@@ -104,6 +113,8 @@ def test_scaling_is_for_managed_instances(create, client):
     assert "AppliedFunctionScalingConfig" not in shown and "RequestedFunctionScalingConfig" not in shown
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_function_scaling_config(FunctionName=function.name, Qualifier="$LATEST.PUBLISHED")
+    with pytest.raises(client.exceptions.InvalidParameterValueException):
+        client.get_function_scaling_config(FunctionName=function.name + ":2", Qualifier="1")
 
 
 def test_a_reservation_holds_for_all_versions_together(create, client):

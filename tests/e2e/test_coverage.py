@@ -228,6 +228,9 @@ ANYWHERE = {
 }
 # `operation error`: why no test causes it.
 GAPS = {
+    "PutFunctionConcurrency ResourceConflictException, DeleteFunctionConcurrency ResourceConflictException, "
+    "DeleteProvisionedConcurrencyConfig ResourceConflictException": "changes of a function wait for each other",
+    "PutFunctionScalingConfig success, PutFunctionScalingConfig ResourceConflictException": "refused: managed instances",
 }
 
 

@@ -207,6 +207,10 @@ def test_pages(create, client):
     )
     found = [item["FunctionArn"].split(":")[-1] for page in pages for item in page["ProvisionedConcurrencyConfigs"]]
     assert found == aliases
+    with pytest.raises(client.exceptions.InvalidParameterValueException):
+        client.list_provisioned_concurrency_configs(FunctionName=name, Marker="no marker")
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.list_provisioned_concurrency_configs(FunctionName="nobody")
 
 
 def test_it_survives_a_restart(own_server):

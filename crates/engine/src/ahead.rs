@@ -2,8 +2,8 @@
 //! what keeps them at their number.
 //!
 //! One task looks after all of them: when their number is set, when one goes, and every second. It starts what is
-//! missing, a few at a time, and ends what is too much, the oldest first. One that grows old is replaced before it
-//! is too old to be used, and is ended when its successor is there.
+//! missing, a few at a time, and ends what is too much, the oldest first. One whose program has ended is replaced; one
+//! that grows old is replaced before it is too old to be used, and is ended when its successor is there.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -285,8 +285,12 @@ impl Inner {
         let aging = now.checked_sub(life - life / LAST_PART);
         let is_old = |environment: &Environment| aging.is_some_and(|limit| environment.born <= limit);
         for pool in pools {
-            let is_over = |oldest: &Environment| oldest.is_worn(self) || pool.ahead.has_surplus();
-            while let Some(environment) = pool.take_oldest_ahead(is_over) {
+            let is_over =
+                |environment: &mut Environment| environment.is_worn(self) || environment.has_ended(self);
+            self.close_all(pool.take_ahead_if(is_over));
+            while pool.ahead.has_surplus()
+                && let Some(environment) = pool.take_oldest_ahead()
+            {
                 environment.close(self);
             }
             if pool.is_retired() {

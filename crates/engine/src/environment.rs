@@ -296,6 +296,15 @@ impl Environment {
         self.allocation.is_some()
     }
 
+    /// Whether its program has ended while it was idle, as far as that is known, or has never run.
+    pub(crate) fn has_ended(&mut self, inner: &Inner) -> bool {
+        let Some(live) = &mut self.live else { return true };
+        // Nobody is woken: whoever uses it next waits anew.
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut exit = tokio::task::unconstrained(&mut live.exit);
+        Pin::new(&mut exit).poll(&mut context).is_ready() || live.is_lost(inner)
+    }
+
     /// Whether it is too old to take another event.
     pub(crate) fn is_worn(&self, inner: &Inner) -> bool {
         inner.clock.now() >= self.born.saturating_add(inner.config.environment_lifetime)

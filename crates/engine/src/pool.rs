@@ -21,7 +21,7 @@ use crate::plan::Plan;
 pub(crate) type Grant = Result<Box<Environment>, InvokeError>;
 
 /// Environments of one revision of one function version, and those who wait for one. Environments are
-/// closed only while the pool's lock is not held; under it only a cell's lock is taken.
+/// closed only while the pool's lock is not held; under it only locks of cells and of sandboxes are taken.
 pub(crate) struct Pool {
     pub(crate) spec: Arc<FunctionSpec>,
     /// What the function's versions share.
@@ -297,12 +297,17 @@ impl Pool {
         self.lock().retired
     }
 
-    /// Takes the oldest idle one of those that are initialised ahead, if something holds of it, to end it.
-    pub(crate) fn take_oldest_ahead(&self, over: impl Fn(&Environment) -> bool) -> Option<Box<Environment>> {
+    /// Takes the oldest idle one of those that are initialised ahead, to end it.
+    pub(crate) fn take_oldest_ahead(&self) -> Option<Box<Environment>> {
         let mut state = self.lock();
         let oldest = state.ahead.iter().enumerate().min_by_key(|(_, environment)| environment.born);
-        let place = oldest.filter(|(_, environment)| over(environment)).map(|(place, _)| place)?;
+        let place = oldest.map(|(place, _)| place)?;
         Some(state.ahead.remove(place))
+    }
+
+    /// Takes all idle ones of those that are initialised ahead of which something holds, to end them.
+    pub(crate) fn take_ahead_if(&self, over: impl Fn(&mut Environment) -> bool) -> Vec<Box<Environment>> {
+        self.lock().ahead.extract_if(.., |environment| over(environment)).collect()
     }
 
     /// How many idle ones of those that are initialised ahead something holds of.

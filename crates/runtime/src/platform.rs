@@ -529,6 +529,12 @@ mod tests {
                 "functionName": "f", "functionVersion": "$LATEST", "instanceId": "abc",
                 "instanceMaxMemory": 134_217_728_u64}})
         );
+        let ahead = PlatformEvent::InitRuntimeDone {
+            initialization: Initialization::ProvisionedConcurrency,
+            phase: InitPhase::Init,
+            status: Status::Success,
+        };
+        assert_eq!(json(ahead)["record"]["initializationType"], "provisioned-concurrency");
         let duration = Duration::from_micros(9_999_790);
         let done = |phase, status| PlatformEvent::InitReport {
             initialization: Initialization::OnDemand,

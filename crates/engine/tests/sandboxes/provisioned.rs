@@ -142,6 +142,30 @@ pub(crate) async fn neither_idleness_nor_others_take_them() {
     world.end().await;
 }
 
+pub(crate) async fn lost_ones_are_replaced_while_nobody_calls() {
+    // The first one ends by itself right after its INIT, before it is frozen.
+    let world = World::with(|config| config.freeze_after = Duration::from_secs(1));
+    let code = format!(
+        "import os, threading\nif not os.path.exists('/var/task/steady'):\n    \
+         threading.Timer(0.5, os._exit, [1]).start()\n{CODE}"
+    );
+    let spec = version(world.python("lost", &code));
+    set(&world, &spec, None, 1);
+    allocated(&world, &spec, 1).await;
+    std::fs::write(spec.code.join("steady"), "").unwrap();
+    until("another is started", || world.engine.stats().provisioned_starts == 2).await;
+    allocated(&world, &spec, 1).await;
+    assert_eq!(world.call(&spec, "0").await, AHEAD);
+
+    let spawner = rustix::process::Pid::from_raw(world.spawner_pid).unwrap();
+    rustix::process::kill_process(spawner, rustix::process::Signal::KILL).unwrap();
+    until("another is started", || world.engine.stats().provisioned_starts == 3).await;
+    allocated(&world, &spec, 1).await;
+    assert_eq!(world.call(&spec, "0").await, AHEAD);
+    assert_eq!(world.engine.stats().cold_starts, 0);
+    world.end().await;
+}
+
 pub(crate) async fn old_ones_are_replaced_before_they_go() {
     let clock = Arc::new(ManualClock::at(1_795_435_200_000));
     let world = World::with_clock(Arc::clone(&clock) as _, |config| {

@@ -1,6 +1,7 @@
 //! Concurrency of functions: what is reserved for them, what their account has left, and what the invoker is
 //! told of both.
 
+use std::collections::HashSet;
 use std::ops::Bound;
 
 use lambkin_core::concurrency::Concurrency;
@@ -138,6 +139,24 @@ impl Inner {
             self.catalogue.list(scope, Bound::Unbounded, usize::MAX).iter().map(|e| claim(e)).sum();
         let left = u64::from(self.config.concurrent_executions).saturating_sub(claimed);
         u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    /// Says where a limit that was lowered leaves functions without a reservation less than they are to have.
+    pub(crate) fn warn_of_claims(&self) {
+        let least = LEAST_UNRESERVED.min(self.config.concurrent_executions);
+        let scopes: HashSet<Scope> = self.catalogue.all().iter().map(|entry| entry.scope.clone()).collect();
+        for scope in scopes {
+            let unreserved = self.unreserved(&scope);
+            if unreserved < least {
+                tracing::warn!(
+                    account = &*scope.account,
+                    region = &*scope.region,
+                    unreserved,
+                    limit = self.config.concurrent_executions,
+                    "functions have reserved so much of concurrent-executions that little is left for all others"
+                );
+            }
+        }
     }
 
     /// Refuses to let a function claim more of the account's limit than may be claimed. `what` is the setting that

@@ -202,6 +202,7 @@ impl LambdaService {
     /// environments are initialised ahead. To be called once all that functions need is served.
     pub fn enforce_concurrency(&self) {
         self.inner.catalogue.tell(Arc::clone(&self.inner.invoker));
+        self.inner.warn_of_claims();
     }
 
     /// Answers a code download link as GetFunction gives it out: `path` begins with
