@@ -50,6 +50,8 @@ def test_code_storage(small_server):
             client.publish_version(FunctionName="full")
         with pytest.raises(refused):
             client.update_function_code(FunctionName="full", ZipFile=noise(700_001), Publish=True)
+        with pytest.raises(refused):
+            client.publish_layer_version(LayerName="full", Content={"ZipFile": big})
         # what is replaced makes room
         client.update_function_code(FunctionName="full", ZipFile=noise(700_002))
         client.get_waiter("function_updated_v2").wait(FunctionName="full", WaiterConfig={"Delay": 1})

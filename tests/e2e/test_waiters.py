@@ -179,7 +179,6 @@ MADE = {
 }
 # Lists that are always empty, since nothing can be put on them.
 EMPTY = {
-    "ListProvisionedConcurrencyConfigs": lambda client: {"FunctionName": "paged"},
     "ListFunctionsByCodeSigningConfig": lambda client: {
         "CodeSigningConfigArn": client.create_code_signing_config(AllowedPublishers=PUBLISHERS)["CodeSigningConfig"]["CodeSigningConfigArn"]
     },
