@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
+from harness.functions import Factory
 
 SLEEPER = """
 import time
@@ -113,8 +114,6 @@ def test_scaling_is_for_managed_instances(create, client):
     assert "AppliedFunctionScalingConfig" not in shown and "RequestedFunctionScalingConfig" not in shown
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_function_scaling_config(FunctionName=function.name, Qualifier="$LATEST.PUBLISHED")
-    with pytest.raises(client.exceptions.InvalidParameterValueException):
-        client.get_function_scaling_config(FunctionName=function.name + ":2", Qualifier="1")
 
 
 def test_a_reservation_holds_for_all_versions_together(create, client):
@@ -145,8 +144,6 @@ def test_zero_stops_a_function_at_once(create, client):
 
 
 def test_the_account_limit(small):
-    from harness.functions import Factory
-
     create = Factory(small)
     client = small.client("lambda")
     one, two = create(SLEEPER), create(SLEEPER)
@@ -164,8 +161,6 @@ def test_the_account_limit(small):
 
 
 def test_the_account_limit_is_never_exceeded(small):
-    from harness.functions import Factory
-
     create = Factory(small)
     function = create(SLEEPER)
     lock, tally = threading.Lock(), {"ok": 0, "throttled": 0}
@@ -186,9 +181,60 @@ def test_the_account_limit_is_never_exceeded(small):
     create.clean()
 
 
-def test_reservations_survive_a_restart(own_server):
-    from harness.functions import Factory
+def test_functions_grow_no_faster_than_the_scaling_rate(serve):
+    servers = serve(args=["--scaling-rate", "2"])
+    server = next(servers)
+    create = Factory(server)
+    function = create(SLEEPER)
 
+    def call(_):
+        try:
+            return function.result({"seconds": 1})
+        except ClientError as error:
+            assert_throttled(error.response, "FunctionInvocationRateLimitExceeded")
+
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(call, range(5)))
+    assert answers.count("slept") == 2, answers
+    assert [function.result({}) for _ in range(5)] == ["slept"] * 5
+    create.clean()
+    assert next(servers, None) is None
+
+
+def test_the_host_is_told_apart_from_limits(serve):
+    servers = serve(args=["--memory-mb", "600"])
+    server = next(servers)
+    create = Factory(server)
+    function = create(SLEEPER)
+    with Busy(function, 1, seconds=13):
+        begun = time.monotonic()
+        response = refused(function, {})
+        assert 9 < time.monotonic() - begun < 12, "an invocation waits for room"
+    assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == ("TooManyRequestsException", 429)
+    assert response["Error"]["Message"].startswith("The server has no memory left")
+    assert int(response["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) >= 1
+    assert function.result({}) == "slept"
+    create.clean()
+    assert next(servers, None) is None
+
+
+def test_a_limit_that_was_lowered_is_told(own_server):
+    server = own_server.start()
+    create = Factory(server)
+    reserved, other = create(SLEEPER), create(SLEEPER)
+    server.client("lambda").put_function_concurrency(FunctionName=reserved.name, ReservedConcurrentExecutions=200)
+    server.stop()
+    server.args += ["--concurrent-executions", "200"]
+    server.allow("functions have reserved so much of concurrent-executions")
+    server.start()
+    reserved.client = other.client = server.client("lambda")
+    assert server.client("lambda").get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"] == 0
+    assert reserved.result({}) == "slept"
+    assert_throttled(refused(other, {}), "ConcurrentInvocationLimitExceeded")
+    create.clean()
+
+
+def test_reservations_survive_a_restart(own_server):
     server = own_server.start()
     create = Factory(server)
     function = create(SLEEPER)

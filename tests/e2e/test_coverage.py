@@ -265,7 +265,7 @@ GAPS = {
     "DeleteAlias DeleteFunctionConcurrency DeleteFunctionEventInvokeConfig DeleteFunctionUrlConfig DeleteResourcePolicy "
     "DeleteFunctionCodeSigningConfig DeleteProvisionedConcurrencyConfig "
     "PutFunctionConcurrency PutFunctionEventInvokeConfig PutFunctionRecursionConfig PutRuntimeManagementConfig "
-    "PutProvisionedConcurrencyConfig PutResourcePolicy RemoveLayerVersionPermission TagResource UntagResource UpdateAlias "
+    "PutResourcePolicy RemoveLayerVersionPermission TagResource UntagResource UpdateAlias "
     "UpdateEventSourceMapping DeleteEventSourceMapping DeleteCodeSigningConfig UpdateFunctionEventInvokeConfig "
     "UpdateFunctionUrlConfig PutFunctionCodeSigningConfig PutFunctionScalingConfig InvokeWithResponseStream "
     "ResourceConflictException": "changes of one thing wait for each other",
