@@ -47,6 +47,11 @@ def test_code_storage(small_server):
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
         # a version is stored, too
         with pytest.raises(refused):
+            client.create_function(
+                FunctionName="other", Runtime="python3.11", Handler="app.handler", Role=ROLE, Publish=True,
+                Code={"ZipFile": noise(200_000)},
+            )  # fmt: skip
+        with pytest.raises(refused):
             client.publish_version(FunctionName="full")
         with pytest.raises(refused):
             client.update_function_code(FunctionName="full", ZipFile=noise(700_001), Publish=True)

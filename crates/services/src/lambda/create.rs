@@ -45,7 +45,8 @@ impl Inner {
             return Err(exists());
         }
         check_zip_size(package.len(), "CreateFunction")?;
-        self.check_code_storage(&target.scope, package.len() as u64, 0)?;
+        let times = stored_times(request.publish);
+        self.check_code_storage(&target.scope, times * package.len() as u64, 0)?;
 
         let pin = self.code.pin().await;
         // What is looked up while packages are pinned stays, even if the layer version goes.
@@ -146,6 +147,11 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// How often a package counts: a version that is published with it is stored beside `$LATEST`.
+pub(crate) fn stored_times(publish: Option<bool>) -> u64 {
+    if publish == Some(true) { 2 } else { 1 }
 }
 
 /// Refuses a zip that is too large for a request.

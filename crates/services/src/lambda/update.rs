@@ -7,7 +7,7 @@ use lambkin_model::{AwsError, RequestContext};
 
 use super::change::put_version;
 use super::create::{
-    CodeSource, check_zip_size, new_revision_id, package_error, package_of, refuse_publish_to,
+    CodeSource, check_zip_size, new_revision_id, package_error, package_of, refuse_publish_to, stored_times,
 };
 use super::faults::{conflict, precondition_failed};
 use super::names::Target;
@@ -43,8 +43,7 @@ impl Inner {
         let revision_id = request.revision_id.as_deref();
         check_changeable(&target, &found.entry.record, revision_id)?;
         check_zip_size(package.len(), "UpdateFunctionCode")?;
-        // A published version is stored beside $LATEST.
-        let times = if request.publish == Some(true) { 2 } else { 1 };
+        let times = stored_times(request.publish);
         let replaced = found.entry.record.current.code.size;
         self.check_code_storage(&target.scope, times * package.len() as u64, replaced)?;
         if request.dry_run == Some(true) {
