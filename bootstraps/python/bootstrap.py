@@ -406,9 +406,6 @@ def _keeps_non_ascii():
     return name.startswith(prefix) and minor.isdigit() and int(minor) >= 12
 
 
-_encode_string = encode_basestring if _keeps_non_ascii() else encode_basestring_ascii
-
-
 class _NotPlain(Exception):
     """The value holds something that the interpreter's own encoder does not know."""
 
@@ -418,7 +415,16 @@ def _not_plain(value):
 
 
 _markers = {}
-_encode_plain = make_encoder(_markers, _not_plain, _encode_string, None, ": ", ", ", False, False, True)
+
+
+def _choose_encoder():
+    """To be called again when the environment variables have changed."""
+    global _encode_string, _encode_plain
+    _encode_string = encode_basestring if _keeps_non_ascii() else encode_basestring_ascii
+    _encode_plain = make_encoder(_markers, _not_plain, _encode_string, None, ": ", ", ", False, False, True)
+
+
+_choose_encoder()
 
 
 def _encode(value):
@@ -801,4 +807,11 @@ _OWN_FILE = os.path.abspath(__file__)
 _OWN_CODE = main.__code__.co_filename  # how tracebacks name this file
 
 if __name__ == "__main__":
+    if "_LAMBKIN_ZYGOTE" in os.environ:
+        _loaded = frozenset(sys.modules)
+        import lambkin_zygote
+
+        # comes back in a fork, in the sandbox of a function
+        _zygote = lambkin_zygote.serve(_parse, _loaded, PRELOADED_ON_AWS)
+        _choose_encoder()
     main()

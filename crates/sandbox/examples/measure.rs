@@ -26,6 +26,7 @@ fn spec(id: String, script: &str) -> SandboxSpec {
         network: lambkin_sandbox::NetworkSpec::default(),
         listen_ports: vec![9001],
         channel: true,
+        zygote: None,
     }
 }
 

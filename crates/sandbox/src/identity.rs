@@ -66,11 +66,8 @@ impl Identity {
             Isolation::Process if !children_are_listed() => {
                 Err(SandboxError::Host("the kernel does not list children (CONFIG_PROC_CHILDREN)".to_owned()))
             }
-            Isolation::Process => {
-                // Those of an init that was killed come to the spawner, which ends them.
-                process::adopt_orphans().step("adopt orphans")?;
-                Ok(Identity::simple(config, false))
-            }
+            // Those of an init that was killed come to the spawner, which ends them.
+            Isolation::Process => Ok(Identity::simple(config, false)),
         }
     }
 

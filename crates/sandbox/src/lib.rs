@@ -17,6 +17,10 @@
 //! (Disabling the kernel's OOM killer and raising the limit on demand does not work: a `write` to tmpfs at
 //! the limit then fails with `ENOMEM` instead of waiting.)
 //!
+//! # Zygotes
+//! A program may be forked from a running process that has done most of what it would do first, instead of
+//! being executed ([`Spawner::keep_zygote`], `docs/internals/zygote.md`).
+//!
 //! # Without root
 //! [`Isolation::UserNamespaces`] does the same as an ordinary user: the spawner first enters a user namespace
 //! in which it is root. Where it has no cgroup, a thread of the server watches the memory of the processes,
@@ -52,4 +56,4 @@ pub use net::{
 };
 pub use sandbox::Sandbox;
 pub use spawner::{SPAWNER_ARG, Spawner, SpawnerConfig, Stats, run_spawner_if_asked};
-pub use spec::{BindMount, ExitStatus, SandboxSpec, Usage};
+pub use spec::{BindMount, ExitStatus, Origin, SandboxSpec, Usage, ZygoteStatus};

@@ -12,7 +12,7 @@ use crate::error::SandboxError;
 use crate::members::MembersKind;
 use crate::net::LoopbackSocket;
 use crate::spawner::SpawnerConfig;
-use crate::spec::{ExitStatus, SandboxSpec, Usage};
+use crate::spec::{ExitStatus, Origin, SandboxSpec, Usage};
 use crate::sys::socket;
 
 /// Longest message. Specs are a few kilobytes.
@@ -29,6 +29,18 @@ pub(crate) enum Request {
         key: u64,
         /// What to make.
         spec: Box<SandboxSpec>,
+    },
+    /// Keep a zygote under a name.
+    KeepZygote {
+        /// The name.
+        name: String,
+        /// What to execute, and where.
+        spec: Box<SandboxSpec>,
+    },
+    /// Let it end.
+    EndZygote {
+        /// The name.
+        name: String,
     },
     /// End all sandboxes, remove everything, say [`Reply::Bye`], exit.
     Shutdown,
@@ -54,6 +66,15 @@ pub(crate) enum Reply {
         parts: Vec<Part>,
         /// Of a sandbox with an uplink: the nf_tables table and the number of its interface on the host.
         link: Option<(String, u32)>,
+        /// Where its program comes from.
+        origin: Origin,
+    },
+    /// Something has happened to a zygote.
+    Zygote {
+        /// Its name.
+        name: String,
+        /// What.
+        event: ZygoteEvent,
     },
     /// Follows `Ready` if the configuration asks for a network: what is used, or why there can be none.
     Network(Result<String, SandboxError>),
@@ -82,6 +103,21 @@ pub(crate) enum Reply {
     },
     /// Answer to `Shutdown`.
     Bye,
+}
+
+/// What happens to a zygote.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ZygoteEvent {
+    /// This process is ready to be forked.
+    Ready {
+        /// Its process id.
+        pid: i32,
+    },
+    /// The process has ended, and nobody had asked it to. Another one follows, sooner or later.
+    Lost {
+        /// How, and what it said.
+        reason: String,
+    },
 }
 
 /// What a descriptor of a sandbox is.
@@ -114,6 +150,8 @@ pub(crate) enum InitMessage {
         parts: Vec<Part>,
         /// Number of its interface on the host, if it has an uplink.
         link: Option<u32>,
+        /// Where it comes from.
+        origin: Origin,
     },
     /// A step failed; init exits.
     Failed(SandboxError),

@@ -11,7 +11,7 @@ use crate::error::{Context, SandboxError};
 use crate::memory;
 use crate::net::{Admission, LoopbackSocket};
 use crate::spawner::Link;
-use crate::spec::{ExitStatus, SandboxSpec, Usage};
+use crate::spec::{ExitStatus, Origin, SandboxSpec, Usage};
 use crate::sys::socket::{self, Pair};
 use crate::sys::{self, process};
 
@@ -71,6 +71,7 @@ pub(crate) struct Ways {
     /// Those of the spec's network.
     pub(crate) sockets: Vec<(LoopbackSocket, OwnedFd)>,
     pub(crate) admission: Option<Admission>,
+    pub(crate) origin: Origin,
 }
 
 /// A running sandbox. Dropping it kills it; the spawner then removes what is left.
@@ -106,6 +107,12 @@ impl Sandbox {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Where its program comes from.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.ways.origin
     }
 
     /// The nonblocking read end of the pipe that is stdout and stderr of the program. `None` at the second

@@ -50,6 +50,10 @@ pub struct SandboxSpec {
     /// ([`crate::Sandbox::take_channel`]), and fd 4, one end of a `SOCK_SEQPACKET` pair
     /// ([`crate::Sandbox::take_telemetry`]).
     pub channel: bool,
+    /// The zygote ([`crate::Spawner::keep_zygote`]) that the program is to be forked from, if that is ready;
+    /// `command` is executed where it is not. The zygote must have been made with the same command, binds,
+    /// symlinks and files, and with the same values of the variables that count when its program starts.
+    pub zygote: Option<String>,
 }
 
 impl SandboxSpec {
@@ -86,6 +90,32 @@ pub struct BindMount {
     pub target: String,
     /// Skip silently where the source does not exist.
     pub optional: bool,
+}
+
+/// How a sandbox's program came to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// Its command was executed.
+    Executed,
+    /// It is a fork of a zygote.
+    Forked,
+    /// It was to be a fork, but its command was executed, for this reason.
+    FellBack(String),
+}
+
+/// A zygote that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZygoteStatus {
+    /// Its name.
+    pub name: String,
+    /// Its process, once it can be forked.
+    pub pid: Option<i32>,
+    /// How many processes under this name have been ready.
+    pub generations: u64,
+    /// How many of these were lost: they ended, and nobody had asked them to.
+    pub losses: u64,
+    /// How the last of these ended, with what it wrote.
+    pub last_loss: Option<String>,
 }
 
 /// How a sandbox's program ended.

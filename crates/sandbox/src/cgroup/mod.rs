@@ -107,6 +107,10 @@ pub(crate) trait Group: std::fmt::Debug {
     fn clone_target(&self) -> Option<BorrowedFd<'_>>;
     /// Files into which a process writes `0` to become a member.
     fn entries(&self) -> &[File];
+    /// The same for a process that is not cloned into the group although it could be.
+    fn late_entries(&self) -> Result<Vec<File>, SandboxError> {
+        Ok(Vec::new())
+    }
     /// What init is to register once the program runs, because the kernel takes its time over it.
     fn threshold(&self) -> Option<Threshold<'_>>;
     /// Called when init has been cloned: closes what only it needs.

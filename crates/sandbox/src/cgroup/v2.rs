@@ -161,6 +161,10 @@ impl Group for V2Group {
         Some(self.folder.as_fd())
     }
 
+    fn late_entries(&self) -> Result<Vec<File>, SandboxError> {
+        Ok(vec![folder::open_for_writing(&self.path, "cgroup.procs")?])
+    }
+
     fn entries(&self) -> &[File] {
         &[]
     }

@@ -4,10 +4,12 @@
 //! It stays root of the host until everything is mounted, then enters a user namespace that maps nothing
 //! but the sandbox's own user. What it mounts thus belongs to namespaces in which nobody inside has rights.
 
+pub(crate) mod fork;
 mod merge;
 mod process_init;
 mod rewrite;
 mod root;
+pub(crate) mod zygote;
 
 use std::ffi::CString;
 use std::fs::File;
@@ -22,8 +24,9 @@ use crate::members::MembersKind;
 use crate::net::{self, Attachment, LoopbackSocket};
 use crate::protocol::{self, InitMessage, Part};
 use crate::seccomp::Filters;
-use crate::spec::SandboxSpec;
+use crate::spec::{Origin, SandboxSpec};
 use crate::sys::{self, process, socket};
+use fork::Fork;
 
 /// User and group id of the program inside, those of AWS's `sbx_user1051`.
 pub(crate) const INNER_UID: u32 = 993;
@@ -41,6 +44,9 @@ const OOM_SCORE: &str = "500";
 
 /// Descriptors that the program gets are kept from here on until they are put in place.
 const PARKED_FDS: RawFd = 10;
+
+/// Nobody but the owner writes to new files.
+const UMASK: u32 = 0o022;
 
 /// What init works with.
 #[derive(Debug)]
@@ -73,6 +79,8 @@ pub(crate) struct Input<'a> {
     pub(crate) attachment: Option<(&'a Attachment, &'a File)>,
     /// Compiled seccomp filters.
     pub(crate) filters: &'a Filters,
+    /// What the program is to be forked from.
+    pub(crate) zygote: Option<fork::Way<'a>>,
 }
 
 /// Ends the process should anything unwind: the spawner's stack lies above.
@@ -89,8 +97,12 @@ pub(crate) fn run(input: &Input<'_>) -> ! {
     let _guard = ExitOnUnwind;
     let error = match (Kept::new(input), input.folder) {
         (Ok((kept, _)), Some(folder)) => process_init::run(input, kept, folder),
-        (Ok((kept, host_network)), None) => match set_up(input, &kept, host_network) {
-            Ok(ready) => reap(start(kept, ready)),
+        (Ok((mut kept, host_network)), None) => match set_up(input, &kept, host_network) {
+            Ok(ready) => {
+                let fork = kept.fork.take();
+                let forked = fork.map(|fork| fork?.become_program(input, &kept, &ready));
+                reap(start(kept, ready, forked))
+            }
             Err(error) => {
                 tell(kept.status.as_fd(), &InitMessage::Failed(error), &[]);
                 process::exit_now(1)
@@ -113,6 +125,8 @@ struct Kept {
     output: OwnedFd,
     channels: Option<(OwnedFd, OwnedFd)>,
     threshold: Option<KeptThreshold>,
+    /// The fork that has been asked for, or why that was not possible.
+    fork: Option<Result<Fork, String>>,
 }
 
 /// See [`Threshold`].
@@ -146,6 +160,8 @@ impl Kept {
         for entry in input.cgroup_entries {
             sys::write_at_start(entry, "0").step("enter cgroup")?;
         }
+        let request = |way| Fork::request(way).map_err(|error| error.to_string());
+        let fork = input.zygote.as_ref().map(request);
         let park = |fd: BorrowedFd<'_>| sys::duplicate_from(fd, PARKED_FDS).step("keep descriptor");
         let kept = Kept {
             status: park(input.status)?,
@@ -163,6 +179,7 @@ impl Kept {
                 }),
                 None => None,
             },
+            fork,
         };
         let mut numbers = vec![kept.status.as_raw_fd(), kept.output.as_raw_fd()];
         if let Some((channel, telemetry)) = &kept.channels {
@@ -171,6 +188,9 @@ impl Kept {
         if let Some(threshold) = &kept.threshold {
             let KeptThreshold { registry, events, usage, .. } = threshold;
             numbers.extend([registry.as_raw_fd(), events.as_raw_fd(), usage.as_raw_fd()]);
+        }
+        if let Some(Ok(fork)) = &kept.fork {
+            numbers.push(fork.connection.as_raw_fd());
         }
         let host_network = match input.attachment {
             Some((_, namespace)) => Some(File::from(park(namespace.as_fd())?)),
@@ -246,7 +266,7 @@ fn set_up(input: &Input<'_>, kept: &Kept, host_network: Option<File>) -> Result<
     };
     drop_privileges(input, kept, root.user_sysctl)?;
     std::env::set_current_dir(&spec.working_dir).at("change directory to", &spec.working_dir)?;
-    process::set_umask(0o022);
+    process::set_umask(UMASK);
     input.filters.install()?;
     Ok(Ready { tmp: Some(root.tmp), members, null, listeners, sockets, link, program, tied: false })
 }
@@ -281,14 +301,24 @@ fn loopback_sockets(wanted: &[LoopbackSocket]) -> Result<Vec<(LoopbackSocket, Ow
     wanted.iter().map(socket).collect()
 }
 
-fn set_limits(spec: &SandboxSpec) -> Result<(), SandboxError> {
-    let limits = [
+/// Name, number and limit of resources.
+fn limits(spec: &SandboxSpec) -> [(&'static str, libc::__rlimit_resource_t, u64); 4] {
+    [
         ("open files", libc::RLIMIT_NOFILE, spec.open_files_max),
         ("core size", libc::RLIMIT_CORE, 0),
         ("locked memory", libc::RLIMIT_MEMLOCK, 64 * 1024),
         ("message queues", libc::RLIMIT_MSGQUEUE, 0),
-    ];
-    for (name, resource, value) in limits {
+    ]
+}
+
+/// Most processes of the sandbox's user, where no cgroup counts them. Since Linux 5.14 they count within the
+/// user namespace. Init is one of them.
+fn process_limit(input: &Input<'_>) -> Option<u64> {
+    (!input.has_group).then(|| u64::from(input.spec.pids_max).saturating_add(1))
+}
+
+fn set_limits(spec: &SandboxSpec) -> Result<(), SandboxError> {
+    for (name, resource, value) in limits(spec) {
         process::set_limit(resource, value).at("set limit of", name)?;
     }
     Ok(())
@@ -311,9 +341,7 @@ fn drop_privileges(input: &Input<'_>, kept: &Kept, user_sysctl: OwnedFd) -> Resu
     let max_namespaces = format!("/proc/self/fd/{}/max_user_namespaces", user_sysctl.as_raw_fd());
     write_proc(&max_namespaces, "0")?;
     drop(user_sysctl);
-    if !input.has_group {
-        // Since Linux 5.14 it counts within the user namespace. Init is one of them.
-        let most = u64::from(input.spec.pids_max).saturating_add(1);
+    if let Some(most) = process_limit(input) {
         process::set_limit(libc::RLIMIT_NPROC, most).at("set limit of", "processes")?;
     }
     process::become_user(INNER_UID, INNER_GID).step("become user")?;
@@ -332,31 +360,27 @@ fn drop_privileges(input: &Input<'_>, kept: &Kept, user_sysctl: OwnedFd) -> Resu
 struct Started {
     status: OwnedFd,
     pid: i32,
-    exec_error: OwnedFd,
+    /// Tells whether it could be executed, if it was to be.
+    exec_error: Option<OwnedFd>,
 }
 
-/// Forks the program.
-fn start(kept: Kept, ready: Ready) -> Started {
+/// Starts the program, unless it is there already: `forked` is its process id, or why it was not forked from
+/// a zygote.
+fn start(kept: Kept, ready: Ready, forked: Option<Result<i32, String>>) -> Started {
     let fail = |step: &str, error: &io::Error| -> ! {
         tell(kept.status.as_fd(), &InitMessage::Failed(SandboxError::step(step, error)), &[]);
         process::exit_now(1)
     };
-    let (exec_error, exec_error_writer) = match sys::pipe()
-        .and_then(|(read, write)| Ok((read, sys::duplicate_from(write.as_fd(), PARKED_FDS)?)))
-    {
-        Ok(ends) => ends,
-        Err(error) => fail("make pipe", &error),
+    let (pid, exec_error, origin) = match forked {
+        Some(Ok(pid)) => (pid, None, Origin::Forked),
+        other => match fork_and_execute(&kept, &ready) {
+            Ok((pid, exec_error)) => {
+                let origin = other.and_then(Result::err).map_or(Origin::Executed, Origin::FellBack);
+                (pid, Some(exec_error), origin)
+            }
+            Err(error) => fail("fork", &error),
+        },
     };
-    let pid = match process::fork() {
-        Ok(None) => {
-            let error = execute(&kept, &ready);
-            let _ = File::from(exec_error_writer).write_all(&sys::errno(&error).to_ne_bytes());
-            process::exit_now(127)
-        }
-        Ok(Some(pid)) => pid,
-        Err(error) => fail("fork", &error),
-    };
-    drop(exec_error_writer);
     let pidfd = match process::pidfd_open(pid) {
         Ok(pidfd) => pidfd,
         Err(error) => fail("open pidfd", &error),
@@ -379,8 +403,8 @@ fn start(kept: Kept, ready: Ready) -> Started {
         parts.push(Part::Socket(*socket));
         fds.push(fd.as_fd());
     }
-    tell(kept.status.as_fd(), &InitMessage::Started { parts, link: ready.link }, &fds);
-    let Kept { status, output, channels, threshold } = kept;
+    tell(kept.status.as_fd(), &InitMessage::Started { parts, link: ready.link, origin }, &fds);
+    let Kept { status, output, channels, threshold, fork: _ } = kept;
     // Our copies: the program's own close is the end of its output.
     drop((ready, output, channels));
     if let Some(Err(error)) = threshold.map(KeptThreshold::register) {
@@ -388,6 +412,20 @@ fn start(kept: Kept, ready: Ready) -> Started {
         process::exit_now(1)
     }
     Started { status, pid, exec_error }
+}
+
+/// Forks and executes the program: its process id, and what tells whether it could be executed.
+fn fork_and_execute(kept: &Kept, ready: &Ready) -> io::Result<(i32, OwnedFd)> {
+    let (exec_error, writer) = sys::pipe()?;
+    let writer = sys::duplicate_from(writer.as_fd(), PARKED_FDS)?;
+    match process::fork()? {
+        None => {
+            let error = execute(kept, ready);
+            let _ = File::from(writer).write_all(&sys::errno(&error).to_ne_bytes());
+            process::exit_now(127)
+        }
+        Some(pid) => Ok((pid, exec_error)),
+    }
 }
 
 /// Puts the descriptors in place and becomes the program; returns only on failure.
@@ -420,8 +458,8 @@ impl Started {
     /// Waits until the program has been executed; the errno if that failed.
     fn exec_error(&self) -> Option<i32> {
         let mut errno = [0; 4];
-        let failed =
-            self.exec_error.try_clone().is_ok_and(|fd| File::from(fd).read_exact(&mut errno).is_ok());
+        let pipe = self.exec_error.as_ref()?;
+        let failed = pipe.try_clone().is_ok_and(|fd| File::from(fd).read_exact(&mut errno).is_ok());
         failed.then_some(i32::from_ne_bytes(errno))
     }
 }

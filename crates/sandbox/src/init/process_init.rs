@@ -33,7 +33,7 @@ pub(super) fn run(input: &Input<'_>, kept: Kept, folder: &Path) -> ! {
     let prepared = prepare(input, folder);
     match prepared {
         Ok((watch, ready)) => {
-            let started = start(kept, ready);
+            let started = start(kept, ready, None);
             supervise(&watch, &started, folder)
         }
         Err(error) => {

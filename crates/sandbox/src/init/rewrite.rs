@@ -129,6 +129,7 @@ mod tests {
             network: crate::net::NetworkSpec::default(),
             listen_ports: Vec::new(),
             channel: false,
+            zygote: None,
         }
     }
 

@@ -81,34 +81,70 @@ const MERGED_FOLDERS: &str = "/.layers";
 pub(super) fn build(input: &Input<'_>) -> Result<Root, SandboxError> {
     let spec = input.spec;
     mount::make_all_private().step("make mounts private")?;
-    let (trees, merges) = detach_sources(spec)?;
-    let devices = if input.makes_devices { Vec::new() } else { detach_devices()? };
+    let mut sources = Sources::detach(spec, input.makes_devices)?;
     // Without root this is only allowed while another one is still to be seen.
     let proc = FileSystem::open(c"proc")
         .and_then(|proc| proc.mount(NOSUID | NODEV | NOEXEC))
         .step("make proc file system")?;
     enter_new_root()?;
     process::set_umask(0);
-    make_devices(devices)?;
-    for (link, target) in &spec.symlinks {
-        make_parents(link)?;
-        symlink(target, link).at("make symbolic link", link)?;
-    }
-    for (path, content) in &spec.files {
-        make_parents(path)?;
-        write_file(path, content).at("make file", path)?;
-    }
+    sources.make_entries(spec)?;
     let user_sysctl = mount_proc(proc.as_fd(), input.has_group)?;
     let tmp = mount_tmp(spec.tmp_bytes, input.ids)?;
-    for tree in &trees {
-        make_target(tree)?;
-        attach(tree.mount.as_fd(), &tree.target)?;
-    }
-    for merge in &merges {
-        merge::link(Path::new(&merge.target), &merge.folders).at("merge folders at", &merge.target)?;
-    }
-    mount::set_path_attributes(c"/", RDONLY | NOSUID).at("make read-only", "/")?;
+    sources.attach()?;
     Ok(Root { tmp, user_sysctl })
+}
+
+/// Builds the root of a zygote and moves into it: that of a sandbox without processes to be seen and anything
+/// to be written.
+pub(super) fn build_for_zygote(spec: &SandboxSpec, makes_devices: bool) -> Result<(), SandboxError> {
+    mount::make_all_private().step("make mounts private")?;
+    let mut sources = Sources::detach(spec, makes_devices)?;
+    enter_new_root()?;
+    process::set_umask(0);
+    sources.make_entries(spec)?;
+    sources.attach()
+}
+
+/// What a spec has of the host, on its way.
+struct Sources {
+    trees: Vec<Tree>,
+    merges: Vec<Merge>,
+    devices: Vec<Tree>,
+}
+
+impl Sources {
+    fn detach(spec: &SandboxSpec, makes_devices: bool) -> Result<Sources, SandboxError> {
+        let (trees, merges) = detach_sources(spec)?;
+        let devices = if makes_devices { Vec::new() } else { detach_devices()? };
+        Ok(Sources { trees, merges, devices })
+    }
+
+    /// Makes devices, links and files in the new root.
+    fn make_entries(&mut self, spec: &SandboxSpec) -> Result<(), SandboxError> {
+        make_devices(std::mem::take(&mut self.devices))?;
+        for (link, target) in &spec.symlinks {
+            make_parents(link)?;
+            symlink(target, link).at("make symbolic link", link)?;
+        }
+        for (path, content) in &spec.files {
+            make_parents(path)?;
+            write_file(path, content).at("make file", path)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the rest into the new root and makes that read-only.
+    fn attach(&self) -> Result<(), SandboxError> {
+        for tree in &self.trees {
+            make_target(tree)?;
+            attach(tree.mount.as_fd(), &tree.target)?;
+        }
+        for merge in &self.merges {
+            merge::link(Path::new(&merge.target), &merge.folders).at("merge folders at", &merge.target)?;
+        }
+        mount::set_path_attributes(c"/", RDONLY | NOSUID).at("make read-only", "/")
+    }
 }
 
 fn attach(mount: BorrowedFd<'_>, target: &str) -> Result<(), SandboxError> {
@@ -227,8 +263,8 @@ fn write_file(path: &str, content: &str) -> io::Result<()> {
 
 /// Makes the folder or empty file that a mount is to lie over.
 fn make_target(tree: &Tree) -> Result<(), SandboxError> {
-    let source = format!("/proc/self/fd/{}", tree.mount.as_raw_fd());
-    let is_folder = fs::metadata(&source).at("inspect source of", &tree.target)?.is_dir();
+    let source = tree.mount.try_clone().and_then(|mount| File::from(mount).metadata());
+    let is_folder = source.at("inspect source of", &tree.target)?.is_dir();
     if is_folder {
         return make_folder(&tree.target);
     }

@@ -42,6 +42,19 @@ impl Filters {
         Ok(Filters { entry: entry_program(), denied })
     }
 
+    /// The programs as bytes, for a process that installs them by itself.
+    pub(crate) fn programs(&self) -> [Vec<u8>; 2] {
+        let bytes = |program: &[libc::sock_filter]| {
+            let line = |line: &libc::sock_filter| {
+                let [a, b] = line.code.to_ne_bytes();
+                let [c, d, e, f] = line.k.to_ne_bytes();
+                [a, b, line.jt, line.jf, c, d, e, f]
+            };
+            program.iter().flat_map(line).collect()
+        };
+        [bytes(&self.entry), bytes(&self.denied)]
+    }
+
     /// Puts this process and all its children under the filters. Needs `no_new_privs`.
     pub(crate) fn install(&self) -> Result<(), SandboxError> {
         process::install_filter(&self.entry).step("install entry seccomp filter")?;

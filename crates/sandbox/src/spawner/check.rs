@@ -93,6 +93,7 @@ mod tests {
             listen_ports: Vec::new(),
             network: crate::net::NetworkSpec::default(),
             channel: false,
+            zygote: None,
         }
     }
 

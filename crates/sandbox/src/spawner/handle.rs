@@ -4,6 +4,7 @@
 //! it at the end. The kernel ties a child's life to the thread that made it, so that thread lives as long as
 //! the handle. Another thread for each spawner process reads its answers.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -24,7 +25,7 @@ use crate::isolation::Isolation;
 use crate::net;
 use crate::protocol::{self, MAX_MESSAGE, Reply, Request};
 use crate::sandbox::{Parts, Sandbox};
-use crate::spec::SandboxSpec;
+use crate::spec::{SandboxSpec, ZygoteStatus};
 use crate::sys::socket::{self, Pair};
 
 /// Buffers of the control socket: a burst of requests fits.
@@ -66,6 +67,8 @@ pub struct Stats {
 
 enum Job {
     Create { key: u64, spec: Box<SandboxSpec>, fds: Vec<OwnedFd>, pending: Box<Pending> },
+    KeepZygote { name: String, spec: Box<SandboxSpec> },
+    EndZygote { name: String },
     Lost { generation: u64 },
     Shutdown(oneshot::Sender<()>),
     Close,
@@ -108,6 +111,7 @@ impl Spawner {
             connection: None,
             generation: 0,
             shut_down: false,
+            zygotes: BTreeMap::new(),
         };
         let (started, result) = mpsc::channel();
         std::thread::Builder::new()
@@ -146,6 +150,27 @@ impl Spawner {
         let job = Job::Create { key, spec: Box::new(spec), fds, pending };
         self.shared.commands.send(job).map_err(|_| SandboxError::SpawnerLost)?;
         answer.await.map_err(|_| SandboxError::SpawnerLost)?
+    }
+
+    /// Keeps a zygote under a name (`[a-z0-9-]`, at most 32 characters): a process that sandboxes whose spec
+    /// names it have their program forked from, once it is ready. It executes `spec.command` in a root of its
+    /// own with the spec's binds, symlinks, files and overlays (no `/proc`, no `/tmp`), as root of the host or
+    /// of the spawner's user namespace, limited in memory, processes and CPU; it must behave as
+    /// `docs/internals/zygote.md` says. A zygote that ends is replaced, also by a new spawner process. Replaces
+    /// one of the same name. Does nothing for plain processes.
+    pub fn keep_zygote(&self, name: &str, spec: SandboxSpec) {
+        let _ = self.shared.commands.send(Job::KeepZygote { name: name.to_owned(), spec: Box::new(spec) });
+    }
+
+    /// Lets a zygote end. Its forks go on.
+    pub fn end_zygote(&self, name: &str) {
+        let _ = self.shared.commands.send(Job::EndZygote { name: name.to_owned() });
+    }
+
+    /// The zygotes that are kept, by name.
+    #[must_use]
+    pub fn zygotes(&self) -> Vec<ZygoteStatus> {
+        self.shared.state.zygotes()
     }
 
     /// Whether the spawner process runs.
@@ -231,6 +256,8 @@ struct Manager {
     connection: Option<Connection>,
     generation: u64,
     shut_down: bool,
+    /// For the next spawner process, should this one be lost.
+    zygotes: BTreeMap<String, Box<SandboxSpec>>,
 }
 
 impl Manager {
@@ -244,6 +271,16 @@ impl Manager {
         while let Ok(job) = jobs.recv() {
             match job {
                 Job::Create { key, spec, fds, pending } => self.create(key, spec, &fds, *pending),
+                Job::KeepZygote { name, spec } => {
+                    self.state.keep_zygote(&name);
+                    self.tell(&Request::KeepZygote { name: name.clone(), spec: spec.clone() });
+                    self.zygotes.insert(name, spec);
+                }
+                Job::EndZygote { name } => {
+                    self.zygotes.remove(&name);
+                    self.state.end_zygote(&name);
+                    self.tell(&Request::EndZygote { name });
+                }
                 Job::Lost { generation } => self.lost(generation),
                 Job::Shutdown(done) => {
                     self.shut_down(Request::Shutdown);
@@ -300,7 +337,18 @@ impl Manager {
             .step("start thread")?;
         self.connection = Some(Connection { generation, socket: ours, child, reader });
         self.state.alive.send_replace(true);
+        for (name, spec) in self.zygotes.clone() {
+            self.tell(&Request::KeepZygote { name, spec });
+        }
         Ok(weaknesses)
+    }
+
+    /// Says something that needs no answer. Should it not arrive, the spawner process is lost, and what is to
+    /// be known is told to the next.
+    fn tell(&self, request: &Request) {
+        if let Some(connection) = &self.connection {
+            let _ = protocol::send(connection.socket.as_fd(), request, &[]);
+        }
     }
 
     fn greet(&self, socket: &OwnedFd) -> Result<(Vec<String>, Vec<String>), SandboxError> {

@@ -1,6 +1,6 @@
 //! What the server knows of its sandboxes: requests under way, sandboxes alive, removals pending.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,9 +15,9 @@ use crate::error::SandboxError;
 use crate::isolation::Isolation;
 use crate::members::Members;
 use crate::net::Admission;
-use crate::protocol::{Part, Reply};
+use crate::protocol::{Part, Reply, ZygoteEvent};
 use crate::sandbox::{Parts, Sandbox, Ways};
-use crate::spec::{ExitStatus, Usage};
+use crate::spec::{ExitStatus, Origin, Usage, ZygoteStatus};
 use crate::watch::{Subject, Watch, Watcher};
 
 /// How a sandbox ended.
@@ -116,6 +116,7 @@ pub(super) struct State {
     pub(super) network: watch::Sender<Option<Result<String, SandboxError>>>,
     isolation: Isolation,
     watcher: Option<Watcher>,
+    zygotes: Mutex<BTreeMap<String, ZygoteStatus>>,
 }
 
 impl State {
@@ -131,6 +132,7 @@ impl State {
             // 0 stands for the spawner itself.
             next_key: AtomicU64::new(1),
             network: watch::Sender::new(None),
+            zygotes: Mutex::default(),
         })
     }
 
@@ -138,6 +140,38 @@ impl State {
     pub(super) fn counts(&self) -> (usize, usize) {
         let table = lock(&self.table);
         (table.running.len(), table.teardowns.len())
+    }
+
+    /// The zygotes by name.
+    pub(super) fn zygotes(&self) -> Vec<ZygoteStatus> {
+        lock(&self.zygotes).values().cloned().collect()
+    }
+
+    pub(super) fn keep_zygote(&self, name: &str) {
+        let status = ZygoteStatus { name: name.to_owned(), pid: None, generations: 0, losses: 0, last_loss: None };
+        lock(&self.zygotes).insert(name.to_owned(), status);
+    }
+
+    pub(super) fn end_zygote(&self, name: &str) {
+        lock(&self.zygotes).remove(name);
+    }
+
+    fn zygote(&self, name: &str, event: ZygoteEvent) {
+        let mut zygotes = lock(&self.zygotes);
+        let Some(zygote) = zygotes.get_mut(name) else { return };
+        match event {
+            ZygoteEvent::Ready { pid } => {
+                zygote.pid = Some(pid);
+                zygote.generations += 1;
+                tracing::info!(name, pid, generation = zygote.generations, "zygote ready");
+            }
+            ZygoteEvent::Lost { reason } => {
+                zygote.pid = None;
+                zygote.losses += 1;
+                tracing::warn!(name, reason, losses = zygote.losses, "zygote lost");
+                zygote.last_loss = Some(reason);
+            }
+        }
     }
 
     pub(super) fn key(&self) -> u64 {
@@ -155,7 +189,8 @@ impl State {
     /// Acts on what the spawner says.
     pub(super) fn take(&self, reply: Reply, fds: Vec<OwnedFd>) {
         match reply {
-            Reply::Created { key, parts, link } => self.created(key, parts, link, fds),
+            Reply::Created { key, parts, link, origin } => self.created(key, parts, (link, origin), fds),
+            Reply::Zygote { name, event } => self.zygote(&name, event),
             Reply::Network(network) => {
                 self.network.send_replace(Some(network));
             }
@@ -182,7 +217,13 @@ impl State {
         }
     }
 
-    fn created(&self, key: u64, parts: Vec<Part>, outside: Option<(String, u32)>, fds: Vec<OwnedFd>) {
+    fn created(
+        &self,
+        key: u64,
+        parts: Vec<Part>,
+        (outside, origin): (Option<(String, u32)>, Origin),
+        fds: Vec<OwnedFd>,
+    ) {
         let mut table = lock(&self.table);
         let Some(pending) = table.pending.remove(&key) else { return };
         let (mut init, mut program, mut tmp, mut members) = (None, None, None, None);
@@ -216,7 +257,7 @@ impl State {
         drop(table);
         let admission = outside.map(|(table, index)| Admission::new(table, index));
         let kill_signal = kill_signal(self.isolation);
-        let ways = Ways { init, program, kill_signal, listeners, sockets, admission };
+        let ways = Ways { init, program, kill_signal, listeners, sockets, admission, origin };
         let sandbox = Sandbox::new(pending.parts, ways, Controls::new(controls), link);
         // If nobody waits any more it is dropped here, which ends it.
         let _ = pending.reply.send(Ok(sandbox));
@@ -249,6 +290,9 @@ impl State {
             }
             unknown
         });
+        for zygote in lock(&self.zygotes).values_mut() {
+            zygote.pid = None;
+        }
         let mut table = lock(&self.table);
         let lost = |of: &u64| *of <= generation;
         for (_, pending) in table.pending.extract_if(|_, pending| lost(&pending.generation)) {

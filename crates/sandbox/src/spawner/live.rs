@@ -37,6 +37,8 @@ pub(super) struct Live {
     pub(super) status: Option<OwnedFd>,
     /// Its cgroups.
     pub(super) group: Box<dyn Group>,
+    /// Number of the zygote that its program was to be forked from.
+    pub(super) zygote: Option<u64>,
     /// Its way to the outside.
     pub(super) attachment: Option<Attachment>,
     /// Its `/tmp`, once mounted.

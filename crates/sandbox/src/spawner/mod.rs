@@ -10,6 +10,7 @@ mod serve;
 mod slots;
 mod strays;
 mod token;
+mod zygotes;
 
 use std::path::{Path, PathBuf};
 

@@ -12,6 +12,7 @@ use super::parts::{CLEAR_PATIENCE, Parts};
 use super::slots::Slots;
 use super::strays;
 use super::token::Token;
+use super::zygotes::{Event, Tools, Zygotes};
 use super::{SpawnerConfig, check};
 use crate::cgroup::{self, Limits, Place, folder};
 use crate::error::{Context, SandboxError};
@@ -21,9 +22,9 @@ use crate::isolation::Isolation;
 use crate::members::{Members, MembersKind};
 use crate::memory;
 use crate::net::{self, Attachment, Uplinks};
-use crate::protocol::{self, InitMessage, MAX_MESSAGE, Part, Reply, Request};
+use crate::protocol::{self, InitMessage, MAX_MESSAGE, Part, Reply, Request, ZygoteEvent};
 use crate::seccomp::Filters;
-use crate::spec::{ExitStatus, SandboxSpec};
+use crate::spec::{ExitStatus, Origin, SandboxSpec};
 use crate::sys::poll::{self, Interest, Poller};
 use crate::sys::process::{self, Clone};
 use crate::sys::socket::{self, Pair};
@@ -53,6 +54,8 @@ fn serve() -> io::Result<()> {
     let _ = process::new_session();
     process::set_umask(0o022);
     let signal = poll::terminate_signal()?;
+    // Processes that an init or a zygote leaves behind when it is killed.
+    process::adopt_orphans()?;
     let control = crate::sys::duplicate_from(io::stdin().as_fd(), 3)?;
     File::options().read(true).open("/dev/null").and_then(|null| process::place(null.as_fd(), 0))?;
     // Beside the closing of the socket, should some other process hold a copy of it.
@@ -86,6 +89,7 @@ struct Server {
     isolation: Isolation,
     slots: Slots,
     live: HashMap<u64, Live>,
+    zygotes: Zygotes,
     config: SpawnerConfig,
     /// Ways to the outside, or why there are none.
     uplinks: Result<Uplinks, SandboxError>,
@@ -128,6 +132,7 @@ impl Server {
             identity: parts.identity,
             isolation: config.isolation,
             live: HashMap::new(),
+            zygotes: Zygotes::default(),
             config,
             uplinks: Err(SandboxError::NoNetwork("it was not asked for".to_owned())),
             tolerance: memory::tolerance(),
@@ -180,8 +185,17 @@ impl Server {
                     Token::Status(key) => self.take_status(key),
                     Token::End(key) => self.reap(key),
                     Token::Memory(key) => self.memory_event(key),
+                    Token::ZygoteSays(number) => {
+                        self.with_zygotes(|zygotes, tools| zygotes.hear(tools, number));
+                    }
+                    Token::ZygoteEnd(number) => {
+                        self.with_zygotes(|zygotes, tools| zygotes.reap(tools, number));
+                        // One that it had just forked may be left.
+                        self.end_strays(0);
+                    }
                 }
             }
+            self.with_zygotes(Zygotes::retry);
             self.watch_memory();
             self.count_memory_files();
             self.remove_ended();
@@ -196,7 +210,7 @@ impl Server {
     fn timeout(&self) -> Option<Duration> {
         let removals = self.live.values().filter_map(|live| live.removal.map(|(at, _)| at));
         let closing = self.closing.map(|(since, _)| since + CLOSE_PATIENCE);
-        let next = removals.chain(self.next_watch).chain(self.next_count).chain(closing).min()?;
+        let next = removals.chain(self.zygotes.next_retry()).chain(self.next_watch).chain(self.next_count).chain(closing).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -216,6 +230,8 @@ impl Server {
                 spec.wipe();
                 self.buffer.fill(0);
             }
+            Ok(Some((Request::KeepZygote { name, spec }, _))) => self.keep_zygote(name, *spec),
+            Ok(Some((Request::EndZygote { name }, _))) => self.zygotes.end(&name),
             Ok(Some((Request::Shutdown, _))) => self.close(true),
             Ok(Some((Request::Configure(_), _))) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -237,7 +253,33 @@ impl Server {
         }
     }
 
+    /// Does something with zygotes and tells the server what comes of it.
+    fn with_zygotes<E: IntoIterator<Item = Event>>(
+        &mut self,
+        work: impl FnOnce(&mut Zygotes, &Tools<'_>) -> E,
+    ) {
+        let (poller, place, filters) = (&self.poller, &*self.place, &self.filters);
+        let tools = Tools { poller, place, filters, isolation: self.isolation };
+        for Event { name, event } in work(&mut self.zygotes, &tools) {
+            self.reply(&Reply::Zygote { name, event }, &[]);
+        }
+    }
+
+    fn keep_zygote(&mut self, name: String, spec: SandboxSpec) {
+        if self.closing.is_some() || !self.isolation.has_namespaces() {
+            return;
+        }
+        match check::check(&spec) {
+            Ok(()) => self.with_zygotes(|zygotes, tools| zygotes.keep(tools, name, spec)),
+            Err(error) => {
+                let event = ZygoteEvent::Lost { reason: error.to_string() };
+                self.reply(&Reply::Zygote { name, event }, &[]);
+            }
+        }
+    }
+
     fn finish(&mut self, answer: bool) -> io::Result<()> {
+        self.zygotes.kill_all();
         for live in self.live.values().filter(|live| live.removal.is_none()) {
             let _ = process::pidfd_signal(live.init.as_fd(), libc::SIGKILL);
         }
@@ -296,7 +338,7 @@ impl Server {
         };
         let result = self.place.create(&spec.id, &limits).and_then(|mut group| {
             match self.clone_init(key, spec, &fds, ids, group.as_mut(), attachment.as_ref()) {
-                Ok((pid, init, status)) => Ok(Live {
+                Ok((pid, init, status, zygote)) => Ok(Live {
                     id: spec.id.clone(),
                     slot,
                     ids,
@@ -305,6 +347,7 @@ impl Server {
                     init,
                     status: Some(status),
                     group,
+                    zygote,
                     attachment: attachment.clone(),
                     tmp: None,
                     members: None,
@@ -346,10 +389,14 @@ impl Server {
         ids: (u32, u32),
         group: &mut dyn cgroup::Group,
         attachment: Option<&Attachment>,
-    ) -> Result<(i32, OwnedFd, OwnedFd), SandboxError> {
+    ) -> Result<(i32, OwnedFd, OwnedFd, Option<u64>), SandboxError> {
         let missing = || SandboxError::Spec("descriptors are missing".to_owned());
         let fd = |number: usize| fds.get(number).map(AsFd::as_fd).ok_or_else(missing);
         let (ours, theirs) = socket::socket_pair(Pair::Messages).step("make status socket")?;
+        let zygote = spec.zygote.as_ref().and_then(|name| self.zygotes.ready(name));
+        let late_entries = if zygote.is_some() { group.late_entries()? } else { Vec::new() };
+        let entries = if late_entries.is_empty() { group.entries() } else { &late_entries };
+        let way = zygote.map(|(_, socket)| init::fork::Way { socket, cgroup_entries: entries });
         let input = init::Input {
             spec,
             ids,
@@ -365,6 +412,7 @@ impl Server {
             threshold: group.threshold(),
             attachment: attachment.zip(self.uplinks.as_ref().ok().map(Uplinks::namespace)),
             filters: &self.filters,
+            zygote: way,
         };
         let namespaces = if self.isolation.has_namespaces() { init::CLONE_NAMESPACES } else { 0 };
         let cloned = process::clone_process(namespaces, group.clone_target());
@@ -386,7 +434,7 @@ impl Server {
             let _ = process::wait_for(Some(pid));
             return Err(SandboxError::step("watch init", &error));
         }
-        Ok((pid, init, ours))
+        Ok((pid, init, ours, zygote.map(|(number, _)| number)))
     }
 
     /// Takes all messages that an init has sent.
@@ -401,7 +449,9 @@ impl Server {
                         self.failed(key, error);
                     }
                 }
-                Ok(Some((InitMessage::Started { parts, link }, fds))) => self.started(key, parts, link, fds),
+                Ok(Some((InitMessage::Started { parts, link, origin }, fds))) => {
+                    self.started(key, parts, (link, origin), fds);
+                }
                 Ok(Some((InitMessage::Failed(error), _))) => self.failed(key, error),
                 Ok(Some((InitMessage::ExecFailed(errno), _))) => {
                     self.ended(key, ExitStatus::ExecFailed(errno));
@@ -416,8 +466,15 @@ impl Server {
         }
     }
 
-    fn started(&mut self, key: u64, mut parts: Vec<Part>, link: Option<u32>, fds: Vec<OwnedFd>) {
+    fn started(
+        &mut self,
+        key: u64,
+        mut parts: Vec<Part>,
+        (link, origin): (Option<u32>, Origin),
+        fds: Vec<OwnedFd>,
+    ) {
         let Some(live) = self.live.get_mut(&key) else { return };
+        let used = live.zygote.map(|number| (number, origin.clone()));
         let mut passed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         parts.truncate(passed.len());
         parts.push(Part::Init);
@@ -432,7 +489,7 @@ impl Server {
         let is_members = |part: &Part| matches!(part, Part::Members(_));
         let members = parts.iter().position(is_members).filter(|_| own_eyes);
         let link = live.attachment.as_ref().map(|attachment| attachment.table().to_owned()).zip(link);
-        let sent = protocol::send(self.control.as_fd(), &Reply::Created { key, parts, link }, &passed);
+        let sent = protocol::send(self.control.as_fd(), &Reply::Created { key, parts, link, origin }, &passed);
         for (position, fd) in fds.into_iter().enumerate() {
             if tmp == Some(position) {
                 live.tmp = Some(fd);
@@ -444,6 +501,9 @@ impl Server {
         live.created = true;
         if sent.is_err() {
             self.close(false);
+        }
+        if let Some((number, origin)) = used {
+            self.with_zygotes(|zygotes, tools| zygotes.used(tools, number, &origin));
         }
     }
 
@@ -497,15 +557,17 @@ impl Server {
             live.tmp = None;
             live.members = None;
         }
-        self.end_strays(pid);
+        if !self.isolation.has_namespaces() {
+            self.end_strays(pid);
+        }
     }
 
     /// Ends processes whose init, `ended`, was killed before it could end them.
     fn end_strays(&self, ended: i32) {
-        if !self.isolation.has_namespaces() {
-            let inits = self.live.values().filter(|live| live.removal.is_none()).map(|live| live.pid);
-            strays::end(&inits.filter(|pid| *pid != ended).collect());
-        }
+        let inits = self.live.values().filter(|live| live.removal.is_none()).map(|live| live.pid);
+        let mut known = self.zygotes.pids();
+        known.extend(inits.filter(|pid| *pid != ended));
+        strays::end(&known);
     }
 
     fn memory_event(&mut self, key: u64) {

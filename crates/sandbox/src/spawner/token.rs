@@ -13,6 +13,10 @@ pub(super) enum Token {
     End(u64),
     /// Memory events of a sandbox.
     Memory(u64),
+    /// Messages of a zygote.
+    ZygoteSays(u64),
+    /// The end of a zygote.
+    ZygoteEnd(u64),
 }
 
 impl Token {
@@ -20,21 +24,25 @@ impl Token {
     pub(super) fn number(self) -> u64 {
         match self {
             Token::Control => 0,
-            Token::Signal => 1,
-            Token::Status(key) => key << 2 | 1,
-            Token::End(key) => key << 2 | 2,
-            Token::Memory(key) => key << 2 | 3,
+            Token::Signal => 1 << 3,
+            Token::Status(key) => key << 3 | 1,
+            Token::End(key) => key << 3 | 2,
+            Token::Memory(key) => key << 3 | 3,
+            Token::ZygoteSays(key) => key << 3 | 4,
+            Token::ZygoteEnd(key) => key << 3 | 5,
         }
     }
 
     /// The token of a number.
     pub(super) fn from_number(number: u64) -> Token {
-        match (number >> 2, number & 3) {
+        match (number >> 3, number & 7) {
             (0, 0) => Token::Control,
-            (0, _) => Token::Signal,
+            (_, 0) => Token::Signal,
             (key, 1) => Token::Status(key),
             (key, 2) => Token::End(key),
-            (key, _) => Token::Memory(key),
+            (key, 3) => Token::Memory(key),
+            (key, 4) => Token::ZygoteSays(key),
+            (key, _) => Token::ZygoteEnd(key),
         }
     }
 }
@@ -45,7 +53,15 @@ mod tests {
 
     #[test]
     fn tokens() {
-        for token in [Token::Control, Token::Signal, Token::Status(1), Token::End(7), Token::Memory(9)] {
+        for token in [
+            Token::Control,
+            Token::Signal,
+            Token::Status(1),
+            Token::End(7),
+            Token::Memory(9),
+            Token::ZygoteSays(0),
+            Token::ZygoteEnd(3),
+        ] {
             assert_eq!(Token::from_number(token.number()), token);
         }
     }

@@ -235,6 +235,19 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
     Ok(())
 }
 
+/// Takes all capabilities but `kept` from what this process can still execute.
+pub(crate) fn limit_capabilities(kept: &[u32]) -> io::Result<()> {
+    for capability in (0..64).filter(|capability| !kept.contains(capability)) {
+        match prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability)) {
+            Ok(_) => {}
+            // Past the last capability this kernel knows.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Sets soft and hard limit of a resource. A hard limit that may not be raised stays where it is.
 pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
     let mut limit = libc::rlimit64 { rlim_cur: value, rlim_max: value };

@@ -65,6 +65,20 @@ struct ControlBuffer([u8; 16 + MAX_FDS * 4 + 16]);
 
 /// Sends one message with descriptors. Blocks while the other side's queue is full.
 pub(crate) fn send(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    send_with(socket, data, fds, 0)
+}
+
+/// As [`send`], but fails with `WouldBlock` while the other side's queue is full.
+pub(crate) fn send_now(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    send_with(socket, data, fds, libc::MSG_DONTWAIT)
+}
+
+fn send_with(
+    socket: BorrowedFd<'_>,
+    data: &[u8],
+    fds: &[BorrowedFd<'_>],
+    flags: c_int,
+) -> io::Result<()> {
     if fds.len() > MAX_FDS {
         return Err(io::Error::from_raw_os_error(libc::E2BIG));
     }
@@ -91,7 +105,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) 
             );
         }
         loop {
-            let sent = libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL);
+            let sent = libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL | flags);
             if sent >= 0 {
                 return Ok(());
             }

@@ -18,3 +18,4 @@ mod network;
 mod plain;
 mod rootless;
 mod support;
+mod zygote;

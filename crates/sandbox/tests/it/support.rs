@@ -250,6 +250,7 @@ pub(crate) fn spec(id: &str, command: &[&str]) -> SandboxSpec {
         cpu_quota_us: None,
         listen_ports: Vec::new(),
         channel: false,
+        zygote: None,
     }
 }
 
