@@ -39,6 +39,9 @@ pub struct EngineConfig {
     /// Age from which an environment takes no further invocation, by the engine's clock. Less than the
     /// credentials of its role are valid for, by the longest invocation at least.
     pub environment_lifetime: Duration,
+    /// Whether Python environments are forked from a zygote of their runtime where that makes no difference
+    /// to the function; otherwise each executes an interpreter of its own.
+    pub zygotes: bool,
     /// Serves the server's own APIs to functions; without it they find none.
     pub endpoint: Option<Arc<dyn EndpointAcceptor>>,
     /// Gives environments the credentials of their function's role; without it they get none.
@@ -65,6 +68,7 @@ impl EngineConfig {
             queue_wait: Duration::from_secs(10),
             freeze_after: Duration::from_millis(5),
             environment_lifetime: Duration::from_secs(8 * 60 * 60),
+            zygotes: true,
             endpoint: None,
             credentials: None,
             egress: Egress::default(),

@@ -36,6 +36,7 @@ use crate::registry::{Closing, Registry};
 use crate::runtimes::Runtimes;
 use crate::stats::{Counters, EngineStats, FunctionUsage};
 use crate::trace::TraceIds;
+use crate::zygotes::Zygotes;
 
 /// How often an event that no runtime saw is given to another environment.
 const DELIVERIES: usize = 3;
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) runtimes: Runtimes,
     pub(crate) layout: Layout,
+    pub(crate) zygotes: Arc<Zygotes>,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) cpus: u32,
     pub(crate) registry: Registry,
@@ -119,7 +121,10 @@ impl Engine {
         let runtimes = Runtimes::new(&folder).map_err(failed)?;
         let cpus = std::thread::available_parallelism().map_or(1, |count| count.get());
         let limits = Limits::new(config.concurrency_limit, config.scaling_rate);
+        let layout = Layout::of_host(empty);
+        let zygotes = Zygotes::new(spawner.clone(), layout.clone(), config.zygotes);
         let inner = Arc::new(Inner {
+            zygotes: Arc::new(zygotes),
             host: Arc::new(Host::new(config.memory_bytes(), config.max_environments)),
             freezer: Arc::new(Freezer::new(config.freeze_after)),
             upstream: Arc::new(Upstream::new(&config.resolv_conf)),
@@ -128,7 +133,7 @@ impl Engine {
             logs,
             clock,
             runtimes,
-            layout: Layout::of_host(empty),
+            layout,
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
             registry: Registry::new(limits),
             keeper: Keeper::new(cpus.saturating_mul(2)),
@@ -174,6 +179,9 @@ impl Engine {
             provisioned_starts: counters.provisioned_starts.get(),
             provisioned_invocations: counters.provisioned_invocations.get(),
             spillovers: counters.spillovers.get(),
+            forks: counters.forks.get(),
+            fork_fallbacks: counters.fork_fallbacks.get(),
+            zygote_losses: inner.spawner.zygotes().iter().map(|zygote| zygote.losses).sum(),
             init_failures: counters.init_failures.get(),
             sandbox_failures: counters.sandbox_failures.get(),
             reaped: counters.reaped.get(),
@@ -263,7 +271,11 @@ impl Invoker for Engine {
     }
 
     fn runtime_available(&self, runtime: &str) -> Result<String, String> {
-        self.inner.runtimes.resolve(runtime).map(|found| found.description.clone())
+        let inner = &self.inner;
+        let found = inner.runtimes.resolve(runtime)?;
+        // Who asks is about to use it.
+        inner.zygotes.want(runtime, &found, inner.clock.now());
+        Ok(found.description.clone())
     }
 }
 
@@ -377,6 +389,7 @@ impl Inner {
                 self.counters.reaped.add();
             }
         }
+        self.zygotes.end_unused(now);
         if let Some(limit) = idle {
             self.registry.forget(limit);
         }

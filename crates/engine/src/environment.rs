@@ -15,7 +15,7 @@ use lambkin_runtime::{
     InitPhase, Initialization, LogBuffer, PlatformEvent, ProcessEnd, Readiness, Session, Status,
     log_stream_name,
 };
-use lambkin_sandbox::{ExitStatus, Isolation, Sandbox};
+use lambkin_sandbox::{ExitStatus, Isolation, Origin as ProgramOrigin, Sandbox};
 
 use crate::ahead::Allocation;
 use crate::cell::Cell;
@@ -226,10 +226,22 @@ impl Environment {
             // Without a root of its own the function's layers are elsewhere; the value is rewritten.
             wanted.environment.push(("LAMBKIN_OPT".to_owned(), "/opt".to_owned()));
         }
+        // Asked even if it cannot be used now, so that it is there later.
+        if wanted.zygote.is_some() && !inner.zygotes.want(&spec.runtime, &plan.runtime, self.born) {
+            wanted.zygote = None;
+        }
         let network = Network::new(&plan.policy, &inner.spawner).await;
         network.apply(&mut wanted);
         let made = inner.spawner.create(wanted).await;
         let mut sandbox = made.map_err(|error| lost(format!("cannot make a sandbox: {error}")))?;
+        match sandbox.origin() {
+            ProgramOrigin::Executed => {}
+            ProgramOrigin::Forked => inner.counters.forks.add(),
+            ProgramOrigin::FellBack(reason) => {
+                inner.counters.fork_fallbacks.add();
+                tracing::debug!(function = &*spec.name, reason, "an environment was not forked from a zygote");
+            }
+        }
         let losses = inner.spawner.restarts();
         let endpoint = self
             .serve_apis(inner, spec, &mut sandbox)

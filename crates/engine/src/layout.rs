@@ -21,7 +21,7 @@ const ETC: [&str; 8] = [
 ];
 
 /// User name of Lambda's functions.
-const PASSWD: &str = "root:x:0:0:root:/root:/sbin/nologin\n\
+pub(crate) const PASSWD: &str = "root:x:0:0:root:/root:/sbin/nologin\n\
                       sbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin\n\
                       nobody:x:65534:65534:nobody:/:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsbx_user1051:x:990:\nnogroup:x:65534:\n";

@@ -41,6 +41,7 @@ mod stats;
 mod testing;
 mod trace;
 mod variables;
+mod zygotes;
 
 pub use config::EngineConfig;
 pub use egress::policy::{Egress, EgressError, EgressRule, EgressRules};

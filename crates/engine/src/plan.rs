@@ -11,11 +11,12 @@ use crate::egress::policy::Policy;
 use crate::layout::{Layout, bind};
 use crate::runtimes::{Interpreter, Runtime, RuntimeKind, Shown, node_arguments};
 use crate::variables::{Own, RUNTIME_API_PORT, variables};
+use crate::zygotes;
 
 /// Most processes and threads of an environment (AWS quota).
-const PIDS_MAX: u32 = 1024;
+pub(crate) const PIDS_MAX: u32 = 1024;
 /// Most open files of a process (AWS quota).
-const OPEN_FILES_MAX: u64 = 1024;
+pub(crate) const OPEN_FILES_MAX: u64 = 1024;
 /// CPU period in microseconds; quotas count in it.
 const CPU_PERIOD_US: u64 = 20_000;
 /// Least CPU quota that Linux takes.
@@ -63,11 +64,11 @@ impl Plan {
         let mut symlinks = layout.symlinks.clone();
         let environment = variables(spec, &runtime, endpoint);
         let local = bind(&layout.empty, "/usr/local");
-        let (command, transport) = match &runtime.kind {
-            RuntimeKind::Python { interpreter, bootstrap } => {
-                let program = place(interpreter, local, &mut binds);
-                binds.push(bind(bootstrap, "/var/runtime"));
-                (Ok(vec![program, "/var/runtime/bootstrap.py".to_owned()]), Transport::Channel)
+        let (command, transport, zygote) = match &runtime.kind {
+            RuntimeKind::Python { .. } => {
+                let command = python_program(&runtime, layout, &mut binds).unwrap_or_default();
+                let zygote = zygotes::starts_alike(&environment).then(|| zygotes::name_of(&spec.runtime));
+                (Ok(command), Transport::Channel, zygote)
             }
             RuntimeKind::Node { interpreter, bootstrap } => {
                 let program = place(interpreter, local, &mut binds);
@@ -76,11 +77,11 @@ impl Plan {
                 let mut command = vec![program];
                 command.extend(node_arguments(&interpreter.version, spec.memory_mb, &environment));
                 command.push("/var/runtime/lambkin/bootstrap.cjs".to_owned());
-                (Ok(command), Transport::Channel)
+                (Ok(command), Transport::Channel, None)
             }
             RuntimeKind::Custom => {
                 binds.push(local);
-                (custom_program(spec).map(|program| vec![program]), Transport::Http)
+                (custom_program(spec).map(|program| vec![program]), Transport::Http, None)
             }
         };
         binds.push(bind(&spec.code, "/var/task"));
@@ -115,6 +116,7 @@ impl Plan {
                 .collect(),
             network: NetworkSpec::default(),
             channel: transport == Transport::Channel,
+            zygote,
         });
         let program = template.as_ref().ok().and_then(|template| template.command.first()).cloned();
         let cpu_quota_us = cpu_quota_us(spec.memory_mb, cpus);
@@ -140,6 +142,18 @@ impl Plan {
         spec.environment.extend(own.variables());
         Ok(spec)
     }
+}
+
+/// Makes a Python runtime visible and tells its command; `None` for other runtimes.
+pub(crate) fn python_program(
+    runtime: &Runtime,
+    layout: &Layout,
+    binds: &mut Vec<BindMount>,
+) -> Option<Vec<String>> {
+    let RuntimeKind::Python { interpreter, bootstrap } = &runtime.kind else { return None };
+    let program = place(interpreter, bind(&layout.empty, "/usr/local"), binds);
+    binds.push(bind(bootstrap, "/var/runtime"));
+    Some(vec![program, "/var/runtime/bootstrap.py".to_owned()])
 }
 
 /// Makes an interpreter visible and tells its path inside. One that does not live under `/usr` is bound at
@@ -324,6 +338,18 @@ mod tests {
             )));
         }
         assert!(module_links("16.20.2").is_empty());
+    }
+
+    #[test]
+    fn zygotes_are_for_pythons_that_start_as_they_did() {
+        let mut spec = spec("python3.12", Path::new("/code"));
+        let zygote = |spec: &FunctionSpec, runtime| {
+            template(&Plan::new(spec, runtime, &layout(), 2, None)).zygote.clone()
+        };
+        assert_eq!(zygote(&spec, python("/usr")).as_deref(), Some("python3-12"));
+        assert_eq!(zygote(&spec, node("/usr/bin", "node", Shown::Program)), None);
+        spec.environment.insert("AWS_LAMBDA_EXEC_WRAPPER".into(), "/opt/wrap".into());
+        assert_eq!(zygote(&spec, python("/usr")), None);
     }
 
     #[test]

@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use host::{Interpreter, Shown};
 pub(crate) use node::arguments as node_arguments;
+pub(crate) use python::unfit_for_zygote;
 
 /// Our runtime clients: their paths under the folder of the runtimes, and their text.
-const BOOTSTRAPS: [(&str, &str); 6] = [
+const BOOTSTRAPS: [(&str, &str); 7] = [
     ("python/bootstrap.py", include_str!("../../../bootstraps/python/bootstrap.py")),
+    ("python/lambkin_zygote.py", include_str!("../../../bootstraps/python/lambkin_zygote.py")),
     // A folder of its own, for NODE_PATH has /var/runtime in it and there is a package named bootstrap.
     ("node/lambkin/bootstrap.cjs", include_str!("../../../bootstraps/node/bootstrap.cjs")),
     ("node/lambkin/channel.cjs", include_str!("../../../bootstraps/node/channel.cjs")),

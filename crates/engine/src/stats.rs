@@ -26,6 +26,12 @@ pub struct EngineStats {
     pub provisioned_invocations: u64,
     /// Invocations on demand of versions that have such environments.
     pub spillovers: u64,
+    /// Environments forked from a zygote.
+    pub forks: u64,
+    /// Environments that were to be, and could not.
+    pub fork_fallbacks: u64,
+    /// Zygotes that ended and were not meant to.
+    pub zygote_losses: u64,
     /// INIT phases that failed.
     pub init_failures: u64,
     /// Sandboxes that could not be made, or were lost with their spawner.
@@ -84,6 +90,8 @@ pub(crate) struct Counters {
     pub(crate) provisioned_starts: Counter,
     pub(crate) provisioned_invocations: Counter,
     pub(crate) spillovers: Counter,
+    pub(crate) forks: Counter,
+    pub(crate) fork_fallbacks: Counter,
     pub(crate) init_failures: Counter,
     pub(crate) sandbox_failures: Counter,
     pub(crate) reaped: Counter,

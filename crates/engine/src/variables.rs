@@ -12,7 +12,7 @@ use crate::runtimes::{Runtime, RuntimeKind};
 pub(crate) const RUNTIME_API_PORT: u16 = 9001;
 
 /// Where functions may extend or replace what the platform sets.
-const UNRESERVED: [(&str, &str); 6] = [
+pub(crate) const UNRESERVED: [(&str, &str); 6] = [
     ("LANG", "en_US.UTF-8"),
     ("PATH", "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"),
     (
@@ -23,6 +23,9 @@ const UNRESERVED: [(&str, &str); 6] = [
     ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR"),
     ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"),
 ];
+
+/// Where the interpreter looks for Python packages.
+pub(crate) const PYTHON_PATH: (&str, &str) = ("PYTHONPATH", "/var/runtime");
 
 /// Variables that each environment has its own of.
 #[derive(Debug)]
@@ -75,7 +78,7 @@ pub(crate) fn variables(
         set(name, value);
     }
     match &runtime.kind {
-        RuntimeKind::Python { .. } => set("PYTHONPATH", "/var/runtime"),
+        RuntimeKind::Python { .. } => set(PYTHON_PATH.0, PYTHON_PATH.1),
         RuntimeKind::Node { .. } => set("NODE_PATH", &node_path(&spec.runtime)),
         RuntimeKind::Custom => {}
     }

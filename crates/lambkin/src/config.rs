@@ -84,6 +84,11 @@ pub(crate) struct Layer {
     #[arg(long, env = "LAMBKIN_ISOLATION", value_name = "MODE")]
     pub(crate) isolation: Option<IsolationMode>,
 
+    /// Whether Python functions are forked from a warm interpreter of their runtime, where they see no
+    /// difference; `false` starts an interpreter for each, which shares nothing with others [default: true]
+    #[arg(long, env = "LAMBKIN_ZYGOTES", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) zygotes: Option<bool>,
+
     /// PEM file with the certificate chain of the listener, leaf first: all APIs are served by TLS then.
     /// The file is read again when it changes, and on SIGHUP
     #[arg(long, env = "LAMBKIN_TLS_CERT", value_name = "FILE")]
@@ -152,6 +157,7 @@ pub(crate) struct Settings {
     pub(crate) idle: Duration,
     pub(crate) stop: Duration,
     pub(crate) isolation: IsolationMode,
+    pub(crate) zygotes: bool,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) egress: EgressSettings,
 }
@@ -191,6 +197,7 @@ impl Layer {
             tls_cert: self.tls_cert.or(below.tls_cert),
             tls_key: self.tls_key.or(below.tls_key),
             isolation: self.isolation.or(below.isolation),
+            zygotes: self.zygotes.or(below.zygotes),
             egress_default: self.egress_default.or(below.egress_default),
             egress: self.egress.or(below.egress),
             insecure_listen: self.insecure_listen.or(below.insecure_listen),
@@ -285,6 +292,7 @@ impl Settings {
             stop: Duration::from_secs(layer.stop_seconds.unwrap_or(30)),
             tls,
             isolation: layer.isolation.unwrap_or(IsolationMode::Auto),
+            zygotes: layer.zygotes.unwrap_or(true),
             egress: EgressSettings::resolve(layer.egress, layer.egress_default)?,
         })
     }

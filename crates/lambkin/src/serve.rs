@@ -91,6 +91,7 @@ async fn serve(
     config.idle_timeout = settings.idle;
     config.concurrency_limit = settings.concurrent_executions;
     config.scaling_rate = settings.scaling_rate;
+    config.zygotes = settings.zygotes;
     let sessions = Arc::new(Sessions::open(&settings.data_dir, Arc::clone(&clock)).context("session key")?);
     let endpoint = Arc::new(FunctionEndpoint::new(address.port(), open_files()));
     config.endpoint = Some(endpoint.clone());

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::host::{Interpreter, Shown, ask, program_folders};
@@ -49,6 +50,55 @@ impl SearchPath {
         });
         in_folders.chain(in_collections).find_map(|program| probe(&program, minor))
     }
+}
+
+/// Why there can be no zygote of an interpreter; `None` if there can. Blocks: it runs the interpreter and looks
+/// at all its files.
+///
+/// A zygote executes the interpreter's files, installed packages' `.pth` files among them, with rights that
+/// functions do not have. So they must be files that only root or the server's own user can change.
+pub(crate) fn unfit_for_zygote(interpreter: &Interpreter) -> Option<String> {
+    if let Some(path) = foreign_file(interpreter) {
+        return Some(format!("{} may be changed by other users", path.display()));
+    }
+    let program = interpreter.prefix.join(&interpreter.program);
+    let imports = ask(&program, &["-I", "-S", "-c", "import _ctypes, _socket; print()"]);
+    imports
+        .is_none()
+        .then(|| "the interpreter has no module _ctypes (it was built without libffi)".to_owned())
+}
+
+/// A file or folder of an interpreter that others than root and this process's user may change.
+fn foreign_file(interpreter: &Interpreter) -> Option<PathBuf> {
+    let own = fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid());
+    let is_foreign = |metadata: &fs::Metadata| {
+        let by_all = metadata.mode() & 0o002 != 0 && !metadata.is_symlink();
+        by_all || (metadata.uid() != 0 && metadata.uid() != own)
+    };
+    let prefix = &interpreter.prefix;
+    let program = prefix.join(&interpreter.program);
+    let minor = interpreter.version.rsplit_once('.').map_or("", |(minor, _)| minor);
+    let mut libraries: Vec<PathBuf> = ["lib", "lib64"]
+        .into_iter()
+        .flat_map(|folder| [format!("{folder}/python{minor}"), format!("{folder}/python3")])
+        .map(|folder| prefix.join(folder))
+        .collect();
+    for folder in [prefix.clone(), prefix.join("bin"), prefix.join("lib"), program] {
+        if fs::symlink_metadata(&folder).is_ok_and(|metadata| is_foreign(&metadata)) {
+            return Some(folder);
+        }
+    }
+    while let Some(path) = libraries.pop() {
+        // Some of these folders are nowhere.
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        if is_foreign(&metadata) {
+            return Some(path);
+        }
+        if metadata.is_dir() {
+            libraries.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
+    }
+    None
 }
 
 /// The patch version in an installation's folder name: `3.12.1`, `cpython-3.12.1-linux-x86_64-gnu`.
@@ -102,6 +152,30 @@ mod tests {
         assert_eq!(probe(&shim, 12), None);
         let search = SearchPath { folders: vec![folder.path().into()], collections: vec!["/nowhere".into()] };
         assert_eq!(search.find(12), None);
+    }
+
+    #[test]
+    fn zygotes_run_only_what_root_or_the_server_may_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join("lib/python3.12/site-packages");
+        fs::create_dir_all(&library).unwrap();
+        let file = library.join("x.pth");
+        fs::write(&file, "").unwrap();
+        let interpreter = Interpreter {
+            version: "3.12.1".into(),
+            prefix: folder.path().into(),
+            program: "bin/python3.12".into(),
+            shown: Shown::Prefix,
+        };
+        assert_eq!(foreign_file(&interpreter), None);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(foreign_file(&interpreter), Some(file.clone()));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        if std::os::unix::fs::chown(&file, Some(12_345), None).is_ok() {
+            assert_eq!(foreign_file(&interpreter), Some(file));
+        } else {
+            eprintln!("skipped in part: only root can give files away");
+        }
     }
 
     #[test]

@@ -55,9 +55,9 @@ struct Order<'a> {
     gid: u32,
     clears_groups: bool,
     /// Number of a resource and its limit.
-    limits: Vec<(u32, u64)>,
+    limits: Vec<(i64, u64)>,
     /// Those that count in the sandbox's user namespace.
-    user_limits: Vec<(u32, u64)>,
+    user_limits: Vec<(i64, u64)>,
     oom_score: &'a str,
     umask: u32,
 }
@@ -75,12 +75,7 @@ impl Fork {
     }
 
     /// Has it become the program; its process id. After an error there is no such process, or it ends.
-    pub(super) fn become_program(
-        self,
-        input: &Input<'_>,
-        kept: &Kept,
-        ready: &Ready,
-    ) -> Result<i32, String> {
+    pub(super) fn become_program(self, input: &Input<'_>, kept: &Kept, ready: &Ready) -> Result<i32, String> {
         let told = |error: SandboxError| error.to_string();
         let poller = Poller::new().step("make poller").map_err(told)?;
         poller.add(self.connection.as_fd(), Interest::Readable, 0).step("watch fork").map_err(told)?;
@@ -120,8 +115,11 @@ impl Fork {
             uid: INNER_UID,
             gid: INNER_GID,
             clears_groups: input.clears_groups,
-            limits: limits(spec).map(|(_, resource, value)| (resource as u32, value)).to_vec(),
-            user_limits: process_limit(input).map(|value| (libc::RLIMIT_NPROC as u32, value)).into_iter().collect(),
+            limits: limits(spec).map(|(_, resource, value)| (i64::from(resource), value)).to_vec(),
+            user_limits: process_limit(input)
+                .map(|value| (i64::from(libc::RLIMIT_NPROC), value))
+                .into_iter()
+                .collect(),
             oom_score: OOM_SCORE,
             umask: UMASK,
         };

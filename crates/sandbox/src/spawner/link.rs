@@ -148,7 +148,8 @@ impl State {
     }
 
     pub(super) fn keep_zygote(&self, name: &str) {
-        let status = ZygoteStatus { name: name.to_owned(), pid: None, generations: 0, losses: 0, last_loss: None };
+        let status =
+            ZygoteStatus { name: name.to_owned(), pid: None, generations: 0, losses: 0, last_loss: None };
         lock(&self.zygotes).insert(name.to_owned(), status);
     }
 

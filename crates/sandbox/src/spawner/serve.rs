@@ -210,7 +210,12 @@ impl Server {
     fn timeout(&self) -> Option<Duration> {
         let removals = self.live.values().filter_map(|live| live.removal.map(|(at, _)| at));
         let closing = self.closing.map(|(since, _)| since + CLOSE_PATIENCE);
-        let next = removals.chain(self.zygotes.next_retry()).chain(self.next_watch).chain(self.next_count).chain(closing).min()?;
+        let next = removals
+            .chain(self.zygotes.next_retry())
+            .chain(self.next_watch)
+            .chain(self.next_count)
+            .chain(closing)
+            .min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -489,7 +494,8 @@ impl Server {
         let is_members = |part: &Part| matches!(part, Part::Members(_));
         let members = parts.iter().position(is_members).filter(|_| own_eyes);
         let link = live.attachment.as_ref().map(|attachment| attachment.table().to_owned()).zip(link);
-        let sent = protocol::send(self.control.as_fd(), &Reply::Created { key, parts, link, origin }, &passed);
+        let sent =
+            protocol::send(self.control.as_fd(), &Reply::Created { key, parts, link, origin }, &passed);
         for (position, fd) in fds.into_iter().enumerate() {
             if tmp == Some(position) {
                 live.tmp = Some(fd);

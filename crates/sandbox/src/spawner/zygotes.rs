@@ -15,10 +15,10 @@ use crate::isolation::Isolation;
 use crate::protocol::ZygoteEvent;
 use crate::seccomp::Filters;
 use crate::spec::{Origin, SandboxSpec};
+use crate::sys;
 use crate::sys::poll::{Interest, Poller};
 use crate::sys::process::{self, Clone};
 use crate::sys::socket::{self, Pair};
-use crate::sys;
 
 /// After so many forks a zygote is renewed.
 const MOST_FORKS: u32 = 1000;
@@ -128,7 +128,11 @@ impl Zygotes {
         match Process::start(tools, name, number, &kept.spec) {
             Ok(process) => {
                 self.processes.insert(number, process);
-                if kept.current.is_some() { kept.next = Some(number) } else { kept.current = Some(number) }
+                if kept.current.is_some() {
+                    kept.next = Some(number)
+                } else {
+                    kept.current = Some(number)
+                }
                 None
             }
             Err(error) => {

@@ -73,12 +73,7 @@ pub(crate) fn send_now(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_
     send_with(socket, data, fds, libc::MSG_DONTWAIT)
 }
 
-fn send_with(
-    socket: BorrowedFd<'_>,
-    data: &[u8],
-    fds: &[BorrowedFd<'_>],
-    flags: c_int,
-) -> io::Result<()> {
+fn send_with(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>], flags: c_int) -> io::Result<()> {
     if fds.len() > MAX_FDS {
         return Err(io::Error::from_raw_os_error(libc::E2BIG));
     }

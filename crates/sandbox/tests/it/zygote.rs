@@ -103,7 +103,8 @@ async fn run(host: &Host, spec: SandboxSpec) -> Running {
     })
     .await
     .unwrap();
-    let mut running = Running { sandbox, channel, _output: output, said: serde_json::from_str(&text).unwrap() };
+    let mut running =
+        Running { sandbox, channel, _output: output, said: serde_json::from_str(&text).unwrap() };
     assert_eq!(running.frame(), "R");
     running
 }
@@ -154,8 +155,11 @@ async fn a_fork_is_in_the_state_of_an_executed_program() {
     let (one, other) = (&executed.said["state"], &forked.said["state"]);
     let names: BTreeSet<_> = one.as_object().unwrap().keys().collect();
     assert!(names.len() > 40);
-    let differ: Vec<_> =
-        names.into_iter().filter(|name| one[*name] != other[*name]).map(|name| (name, &one[name], &other[name])).collect();
+    let differ: Vec<_> = names
+        .into_iter()
+        .filter(|name| one[*name] != other[*name])
+        .map(|name| (name, &one[name], &other[name]))
+        .collect();
     assert!(differ.is_empty(), "{differ:#?}");
     if by_root() {
         // All processes of the sandbox are in the same namespaces.
@@ -179,7 +183,10 @@ fn sandbox_processes(host: &Host) -> std::collections::BTreeMap<u32, Vec<i32>> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let uid = status.lines().find_map(|line| line.strip_prefix("Uid:\t")).unwrap();
         let uid = uid.split('\t').next().unwrap().parse().unwrap();
-        assert!(std::fs::metadata(format!("/proc/{pid}")).unwrap().uid() == uid || status.contains("lambkin-init"));
+        assert!(
+            std::fs::metadata(format!("/proc/{pid}")).unwrap().uid() == uid
+                || status.contains("lambkin-init")
+        );
         found.entry(uid).or_default().push(pid);
     }
     found
@@ -210,11 +217,9 @@ async fn fifty_forks_share_nothing_random() {
 async fn the_end_of_a_fork_is_reported_as_ever() {
     let Some(host) = host().await else { return };
     let code = code();
-    for (event, status) in [
-        ("exit", ExitStatus::Code(3)),
-        ("kill", ExitStatus::Signal(9)),
-        ("memory", ExitStatus::OutOfMemory),
-    ] {
+    for (event, status) in
+        [("exit", ExitStatus::Code(3)), ("kill", ExitStatus::Signal(9)), ("memory", ExitStatus::OutOfMemory)]
+    {
         let mut running = run(&host, program_spec(event, code.path(), true)).await;
         assert!(running.forked());
         running.invoke(event);
