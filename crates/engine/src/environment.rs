@@ -239,7 +239,11 @@ impl Environment {
             ProgramOrigin::Forked => inner.counters.forks.add(),
             ProgramOrigin::FellBack(reason) => {
                 inner.counters.fork_fallbacks.add();
-                tracing::debug!(function = &*spec.name, reason, "an environment was not forked from a zygote");
+                tracing::debug!(
+                    function = &*spec.name,
+                    reason,
+                    "an environment was not forked from a zygote"
+                );
             }
         }
         let losses = inner.spawner.restarts();

@@ -124,6 +124,22 @@ def until(problem):
         time.sleep(0.02)
 
 
+def zygotes(pid, pids):
+    """Those of `pids` that are zygotes of the server `pid`: they stay while there are none of their forks."""
+    found = set()
+    for member in pids:
+        try:
+            groups = Path("/proc", str(member), "cgroup").read_text()
+            command = Path("/proc", str(member), "cmdline").read_bytes()
+        except OSError:
+            continue
+        # without cgroups they are known by their parent, the spawner, whose other children are not executed
+        child = pid in (parents := _parents()).values() and parents.get(parents.get(member)) == pid
+        if "/zygote-" in groups or (child and b"bootstrap.py" in command):
+            found.add(member)
+    return found
+
+
 class Baseline:
     """A server's state before any function, to which it must come back."""
 
@@ -142,11 +158,17 @@ class Baseline:
 
         def problem():
             extra = set(family(self.pid)) - set(self.family)
+            kept = zygotes(self.pid, extra)
+            extra -= kept
             if extra:
                 return "processes left: %s" % [_describe(pid) for pid in extra]
             more = cgroups(self.server.data_dir) - self.cgroups
+            groups = {os.path.basename(path) for path in more if os.path.basename(path).startswith("zygote-")}
+            more = [path for path in more if os.path.basename(path) not in groups]
             if more:
                 return "cgroups left: %s" % sorted(more)
+            if self.server.cgroups and len(groups) != len(kept):
+                return "%d zygotes, but the cgroups %s" % (len(kept), sorted(groups))
             more, _ = network(self.server.data_dir)
             if more:
                 return "network of sandboxes left: %s" % more
@@ -157,7 +179,8 @@ class Baseline:
                 if len(seen) > len(known):
                     return "mounts of %s: %s more, such as %s" % (pid, len(seen) - len(known), set(seen) - set(known))
                 now = descriptors(pid)
-                if len(now) > len(self.descriptors[pid]):
+                # the spawner's of each zygote: its process, a socket, its output, events of its memory
+                if len(now) > len(self.descriptors[pid]) + 4 * len(kept):
                     connections = subprocess.run(["ss", "-tnp"], capture_output=True, text=True).stdout if shutil.which("ss") else ""
                     mine = [line for line in connections.splitlines() if ":%d " % self.server.port in line]
                     return "descriptors of %s: %s, were %s; connections: %s" % (pid, now, self.descriptors[pid], mine)

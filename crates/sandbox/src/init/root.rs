@@ -95,11 +95,12 @@ pub(super) fn build(input: &Input<'_>) -> Result<Root, SandboxError> {
     Ok(Root { tmp, user_sysctl })
 }
 
-/// Builds the root of a zygote and moves into it: that of a sandbox without processes to be seen and anything
-/// to be written.
+/// Builds the root of a zygote and moves into it: that of a sandbox, without anything to be written. Its
+/// processes are those of the host: the zygote is one of them, and dynamic linkers look for themselves there.
 pub(super) fn build_for_zygote(spec: &SandboxSpec, makes_devices: bool) -> Result<(), SandboxError> {
     mount::make_all_private().step("make mounts private")?;
     let mut sources = Sources::detach(spec, makes_devices)?;
+    sources.trees.push(Tree { mount: detach(Path::new("/proc"))?, target: "/proc".to_owned() });
     enter_new_root()?;
     process::set_umask(0);
     sources.make_entries(spec)?;

@@ -154,16 +154,18 @@ impl Spawner {
 
     /// Keeps a zygote under a name (`[a-z0-9-]`, at most 32 characters): a process that sandboxes whose spec
     /// names it have their program forked from, once it is ready. It executes `spec.command` in a root of its
-    /// own with the spec's binds, symlinks, files and overlays (no `/proc`, no `/tmp`), as root of the host or
+    /// own with the spec's binds, symlinks, files and overlays (`/proc` is the host's, there is no `/tmp`), as root of the host or
     /// of the spawner's user namespace, limited in memory, processes and CPU; it must behave as
     /// `docs/internals/zygote.md` says. A zygote that ends is replaced, also by a new spawner process. Replaces
     /// one of the same name. Does nothing for plain processes.
     pub fn keep_zygote(&self, name: &str, spec: SandboxSpec) {
+        self.shared.state.keep_zygote(name);
         let _ = self.shared.commands.send(Job::KeepZygote { name: name.to_owned(), spec: Box::new(spec) });
     }
 
     /// Lets a zygote end. Its forks go on.
     pub fn end_zygote(&self, name: &str) {
+        self.shared.state.end_zygote(name);
         let _ = self.shared.commands.send(Job::EndZygote { name: name.to_owned() });
     }
 
@@ -272,13 +274,11 @@ impl Manager {
             match job {
                 Job::Create { key, spec, fds, pending } => self.create(key, spec, &fds, *pending),
                 Job::KeepZygote { name, spec } => {
-                    self.state.keep_zygote(&name);
                     self.tell(&Request::KeepZygote { name: name.clone(), spec: spec.clone() });
                     self.zygotes.insert(name, spec);
                 }
                 Job::EndZygote { name } => {
                     self.zygotes.remove(&name);
-                    self.state.end_zygote(&name);
                     self.tell(&Request::EndZygote { name });
                 }
                 Job::Lost { generation } => self.lost(generation),
@@ -484,6 +484,8 @@ impl Reader {
                 }
             }
         }
+        // First: who sees a sandbox end is to know why.
+        self.state.alive.send_replace(false);
         // In this order: who sees the loss and asks for a sandbox is behind the job.
         let _ = self.commands.send(Job::Lost { generation: self.generation });
         self.state.lose(self.generation);
