@@ -267,7 +267,7 @@ GAPS = {
     "PutFunctionConcurrency PutFunctionEventInvokeConfig PutFunctionRecursionConfig PutRuntimeManagementConfig "
     "PutResourcePolicy RemoveLayerVersionPermission TagResource UntagResource UpdateAlias "
     "UpdateEventSourceMapping DeleteEventSourceMapping DeleteCodeSigningConfig UpdateFunctionEventInvokeConfig "
-    "UpdateFunctionUrlConfig PutFunctionCodeSigningConfig PutFunctionScalingConfig InvokeWithResponseStream "
+    "UpdateFunctionUrlConfig PutFunctionCodeSigningConfig PutFunctionScalingConfig "
     "ResourceConflictException": "changes of one thing wait for each other",
     "DeleteCodeSigningConfig DeleteEventSourceMapping GetCodeSigningConfig GetEventSourceMapping DeleteResourcePolicy "
     "GetResourcePolicy DeleteLayerVersion GetLayerVersion GetLayerVersionByArn GetLayerVersionPolicy GetFunctionRecursionConfig "

@@ -145,6 +145,20 @@ def settle(client, uuid):
         time.sleep(0.01)
 
 
+def test_a_function_that_has_failed(create, client):
+    """With a runtime that no host has."""
+    create(name="failed", runtime="dotnetcore1.0", wait=False)
+    deadline = time.monotonic() + 30
+    while client.get_function_configuration(FunctionName="failed")["State"] == "Pending":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for call in (client.invoke, client.invoke_with_response_stream, client.publish_version):
+        assert refused(call, FunctionName="failed") == (
+            409, "ResourceConflictException",
+            "The operation cannot be performed at this time. The function is currently in the following state: Failed",
+        )  # fmt: skip
+
+
 def test_code_updates_one_at_a_time(create, client, server):
     """Two clients that do not wait for the end of an update are bound to meet."""
     create(name="contended", wait=False)
