@@ -211,7 +211,7 @@ def test_the_host_is_told_apart_from_limits(serve):
         response = refused(function, {})
         assert 9 < time.monotonic() - begun < 12, "an invocation waits for room"
     assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == ("TooManyRequestsException", 429)
-    assert response["Error"]["Message"].startswith("The server has no memory left")
+    assert response["Error"]["Message"].startswith("The server has no room left")
     assert int(response["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) >= 1
     assert function.result({}) == "slept"
     create.clean()

@@ -388,6 +388,12 @@ def test_small_settings(dev_client, function):
         value = g.rng.choice(["Auto", "FunctionUpdate"])
         dev_client.put_runtime_management_config(FunctionName=function, UpdateRuntimeOn=value)
         assert dev_client.get_runtime_management_config(FunctionName=function)["UpdateRuntimeOn"] == value
+        value = g.rng.choice([0, 1, g.rng.randint(2, 899), 900])
+        dev_client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=value)
+        assert dev_client.get_function_concurrency(FunctionName=function)["ReservedConcurrentExecutions"] == value
+        assert dev_client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"] == 1000 - value
+        dev_client.delete_function_concurrency(FunctionName=function)
+        assert "ReservedConcurrentExecutions" not in dev_client.get_function_concurrency(FunctionName=function)
         given = tags(g)
         dev_client.tag_resource(Resource=arn, Tags=given)
         assert dev_client.list_tags(Resource=arn)["Tags"] == given

@@ -29,8 +29,8 @@ use crate::pool::Pool;
 const INIT_FAILURE: &str = "FUNCTION_ERROR_INIT_FAILURE";
 /// `StatusReason` where the host lacks the function's runtime.
 const NO_RUNTIME: &str = "The runtime of the function is not available on this host.";
-/// `StatusReason` where the host lacks memory.
-const NO_ROOM: &str = "The host has no memory left for another execution environment.";
+/// `StatusReason` where the host lacks room.
+const NO_ROOM: &str = "The host has no room left for another execution environment.";
 /// `StatusReason` where sandboxes cannot be made.
 const NO_SANDBOX: &str = "The host cannot make a sandbox for the function.";
 

@@ -80,7 +80,9 @@ impl Inner {
             if !pool.is_waited_for() {
                 return true;
             }
-            if let Some(environment) = self.wake_idle(pool, Pool::take_idle) {
+            let idle = self.wake_idle(pool, Pool::take_idle);
+            // There was no room for those when the invocation came.
+            if let Some(environment) = idle.or_else(|| self.acquire_ahead(pool)) {
                 self.place(pool, environment, false);
                 continue;
             }

@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         provisioned::environments_are_there_ahead_and_stay_at_their_number,
         provisioned::failures_are_told_and_tried_again,
         provisioned::neither_idleness_nor_others_take_them,
+        provisioned::frozen_ones_wait_for_room_like_others,
         provisioned::lost_ones_are_replaced_while_nobody_calls,
         provisioned::old_ones_are_replaced_before_they_go,
         provisioned::reservations_hold_for_them_too,

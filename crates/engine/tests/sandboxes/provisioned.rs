@@ -132,13 +132,30 @@ pub(crate) async fn neither_idleness_nor_others_take_them() {
     set(&world, &spec, None, 3);
     until("there is no room", || {
         let provisioned = world.engine.provisioned(&spec);
-        provisioned.allocated == 2 && provisioned.failure.is_some_and(|reason| reason.contains("memory"))
+        provisioned.allocated == 2 && provisioned.failure.is_some_and(|reason| reason.contains("no room"))
     })
     .await;
     let other = Arc::new(world.python("c", CODE));
     assert!(matches!(world.invoke(&other, "0").await, Err(InvokeError::NoRoom)));
     assert_eq!(world.call(&spec, "0").await, AHEAD);
     assert_eq!(world.engine.stats().provisioned_starts, 2);
+    world.end().await;
+}
+
+pub(crate) async fn frozen_ones_wait_for_room_like_others() {
+    let world = World::with(|config| config.memory_budget = Some(192 * MIB));
+    let spec = version(world.python("frozen", CODE));
+    set(&world, &spec, None, 1);
+    allocated(&world, &spec, 1).await;
+    until("it is frozen", || world.engine.stats().freezes == 1).await;
+    let other = Arc::new(world.python("other", CODE));
+    let call = tokio::spawn(world.engine.invoke(Arc::clone(&other), invocation("1")));
+    until("the other runs", || world.engine.stats().cold_starts == 1).await;
+    // As long as the other has the room it cannot be thawed; then nothing else is started in its place.
+    assert_eq!(world.call(&spec, "0").await, AHEAD);
+    call.await.unwrap().unwrap();
+    let stats = world.engine.stats();
+    assert_eq!((stats.cold_starts, stats.provisioned_starts, stats.no_room), (1, 1, 0), "{stats:?}");
     world.end().await;
 }
 

@@ -202,7 +202,7 @@ pub(super) fn invoke_error(error: InvokeError) -> AwsError {
         InvokeError::Throttled { reason } => throttled("Rate Exceeded.", reason),
         // In the enumeration of reasons there is none for this; the text tells it from the account's limit.
         InvokeError::NoRoom => throttled(
-            "The server has no memory left for another execution environment; no concurrency limit is reached.",
+            "The server has no room left for another execution environment; no concurrency limit is reached.",
             "ConcurrentInvocationLimitExceeded",
         ),
         InvokeError::InvalidRuntime(advice) => errors::invalid_runtime_exception(advice).with("Type", "User"),
