@@ -227,16 +227,6 @@ def test_layers_that_functions_cannot_have(client, create, publish, name):
     assert "Layers" not in client.get_function_configuration(FunctionName=function.name)
 
 
-def test_extensions_are_refused_by_name(client, publish):
-    agent = publish({"extensions/agent!": "#!/bin/sh\n", "python/x.py": "X = 1\n"})["LayerVersionArn"]
-    code, status, message = refused(client.create_function, **creation([agent]))
-    assert (code, status) == (INVALID, 400)
-    assert "extensions/agent" in message and agent in message
-    only_a_folder = publish({"extensions/agent/lib.py": "", "python/x.py": "X = 1\n"})["LayerVersionArn"]
-    name = client.create_function(**creation([only_a_folder]))["FunctionName"]
-    client.delete_function(FunctionName=name)
-
-
 def large(megabytes):
     """A small zip of a large file."""
     buffer = io.BytesIO()

@@ -94,6 +94,11 @@ impl Cell {
         }
     }
 
+    /// Lets go of the sandbox without killing it; another may be put in.
+    pub(crate) fn take(&self) -> Option<Arc<Sandbox>> {
+        self.lock().sandbox.take()
+    }
+
     /// Kills the sandbox and gives its room back; no other is put in.
     pub(crate) fn close(&self) {
         let mut state = self.lock();

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use lambkin_core::clock::Clock;
@@ -17,8 +17,8 @@ use lambkin_core::invoke::{Invocation, InvokeError, InvokeOutcome, Invoker};
 use lambkin_core::logs::LogStore;
 use lambkin_sandbox::Spawner;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ahead::Keeper;
 use crate::cell::Cell;
@@ -28,7 +28,7 @@ use crate::egress::Upstream;
 use crate::environment::Environment;
 use crate::freezer::Freezer;
 use crate::host::Host;
-use crate::invoke::Verdict;
+use crate::invoke::{Early, Verdict};
 use crate::layout::Layout;
 use crate::limits::{Kind, Limits, Running};
 use crate::pool::Pool;
@@ -92,6 +92,8 @@ pub(crate) struct Inner {
     starts: AtomicUsize,
     /// Woken when one of these two has come to nothing.
     quiet: Notify,
+    /// Environments whose extensions are being seen off.
+    farewells: Mutex<JoinSet<()>>,
     /// All environments, to be killed at the end.
     cells: Mutex<Vec<Weak<Cell>>>,
 }
@@ -144,6 +146,7 @@ impl Engine {
             in_flight: AtomicUsize::new(0),
             starts: AtomicUsize::new(0),
             quiet: Notify::new(),
+            farewells: Mutex::default(),
             cells: Mutex::default(),
         });
         let freezing = Arc::clone(&inner.freezer).run(Arc::clone(&inner.counters));
@@ -229,6 +232,8 @@ impl Engine {
             tracing::warn!("some invocations did not end");
         }
         inner.kill_all();
+        let mut farewells = std::mem::take(&mut *inner.farewells());
+        while farewells.join_next().await.is_some() {}
         for task in &self.tasks {
             task.abort();
         }
@@ -254,7 +259,17 @@ impl Invoker for Engine {
     ) -> Pin<Box<dyn Future<Output = Result<InvokeOutcome, InvokeError>> + Send>> {
         let inner = Arc::clone(&self.inner);
         let handle = inner.handle.clone();
-        Box::pin(Detached::new(handle, async move { inner.run(&spec, &invocation).await }))
+        Box::pin(async move {
+            let (early, outcome) = oneshot::channel();
+            let mut work =
+                Detached::new(handle, async move { inner.run(&spec, &invocation, &mut Some(early)).await });
+            tokio::select! {
+                biased;
+                result = &mut work => result,
+                // What is left of the work goes on.
+                Ok(outcome) = outcome => Ok(outcome),
+            }
+        })
     }
 
     fn retire(&self, function_arn: &str, keep: Option<&str>) {
@@ -284,6 +299,7 @@ impl Inner {
         self: &Arc<Self>,
         spec: &Arc<FunctionSpec>,
         invocation: &Invocation,
+        early: &mut Early,
     ) -> Result<InvokeOutcome, InvokeError> {
         let _flight = Flight::begin(self)?;
         let (pool, out_of_date) = self.registry.pool(spec, self.clock.now());
@@ -306,7 +322,7 @@ impl Inner {
                 Some(environment) => environment,
                 None => self.acquire(&pool).await?,
             };
-            match environment.invoke(self, spec, invocation).await {
+            match environment.invoke(self, spec, invocation, early).await {
                 Verdict::Answered(outcome) => {
                     self.release(&pool, environment);
                     return Ok(outcome);
@@ -339,6 +355,17 @@ impl Inner {
             pool.function.spillovers.add();
         }
         Ok(running)
+    }
+
+    fn farewells(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.farewells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets something go on that ends an environment, for two seconds at most.
+    pub(crate) fn see_off(&self, farewell: impl Future<Output = ()> + Send + 'static) {
+        let mut farewells = self.farewells();
+        while farewells.try_join_next().is_some() {}
+        farewells.spawn_on(farewell, &self.handle);
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use lambkin_core::function::FunctionSpec;
 use lambkin_core::logs::LogStreamKey;
 use lambkin_runtime::{
-    InitPhase, Initialization, LogBuffer, PlatformEvent, ProcessEnd, Readiness, Session, Status,
-    log_stream_name,
+    InitPhase, Initialization, LogBuffer, PlatformEvent, ProcessEnd, Readiness, Session, ShutdownReason,
+    Status, log_stream_name,
 };
 use lambkin_sandbox::{ExitStatus, Isolation, Origin as ProgramOrigin, Sandbox};
 
@@ -22,7 +22,9 @@ use crate::cell::Cell;
 use crate::egress::{Network, Services};
 use crate::endpoint::{Endpoint, Origin};
 use crate::engine::Inner;
+use crate::extensions::{Helpers, extension_failure, extension_host};
 use crate::failure::Failure;
+use crate::farewell::Farewell;
 use crate::output::Output;
 use crate::plan::Plan;
 use crate::runtimes::RuntimeKind;
@@ -71,6 +73,7 @@ pub(crate) struct Live {
     pub(crate) session: Session,
     pub(crate) output: Output,
     pub(crate) exit: Exit,
+    pub(crate) helpers: Helpers,
     /// Serves the server's APIs inside.
     _endpoint: Option<Endpoint>,
     /// What the server does for its network.
@@ -190,9 +193,13 @@ impl Environment {
         limit: Duration,
     ) -> Result<Duration, InitFailure> {
         let ended = self.try_initialise(inner, spec, limit).await;
+        let extensions = self.live.as_ref().map(|live| live.session.extensions()).unwrap_or_default();
+        for extension in &extensions {
+            self.platform(inner, spec, &PlatformEvent::Extension(extension));
+        }
         if ended.is_err() {
             inner.counters.init_failures.add();
-            self.end_sandbox(inner);
+            self.end_sandbox(inner, ShutdownReason::Failure);
         }
         ended
     }
@@ -258,13 +265,37 @@ impl Environment {
         }
         let begun = Instant::now();
         let live = services
-            .and_then(|services| Live::new(&sandbox, ways, endpoint, services, losses))
+            .and_then(|services| Live::new(&sandbox, ways, endpoint, services, losses, plan.extensions.len()))
             .map_err(|error| lost(format!("cannot reach a sandbox: {error}")))?;
-        let Live { session, output, exit, .. } = self.live.insert(live);
+        let Live { session, output, exit, helpers, .. } = self.live.insert(live);
         let end = session.process_end();
-        let ended = watch(session.ready(), &end, output, &mut self.log, exit, inner, limit).await;
+        if !plan.extensions.is_empty() {
+            session.expect_extensions(extension_host(spec, &plan));
+            let registered = helpers.beside(session.registered());
+            match watch(registered, &end, output, &mut self.log, exit, inner, limit).await {
+                Watched::Done(Ok(Ok(()))) => {}
+                Watched::Done(Ok(Err(error))) => return Err(extension_failure(error).into()),
+                Watched::Done(Err(status)) => return Err(Failure::extension_exited(status, false).into()),
+                // It waits for its extensions: nothing has ended it but the sandbox's end.
+                Watched::Exited(status) if is_lost(inner, losses) => {
+                    return Err(lost(format!("the sandbox was lost: {status:?}")));
+                }
+                Watched::Exited(status) => return Err(Failure::exited(status, &plan).into()),
+                Watched::TimedOut => return Err(Failure::TimedOut.into()),
+            }
+            sandbox.start_program();
+        } else {
+            session.expect_extensions(extension_host(spec, &plan));
+        }
+        let ready = helpers.beside(session.ready());
+        let left = limit.saturating_sub(begun.elapsed());
+        let ended = watch(ready, &end, output, &mut self.log, exit, inner, left).await;
         let exited = match ended {
-            Watched::Done(Readiness::Ready) => {
+            Watched::Done(Err(status)) => return Err(Failure::extension_exited(status, true).into()),
+            Watched::Done(Ok(Readiness::ExtensionError { error_type })) => {
+                return Err(Failure::extension_reported(error_type).into());
+            }
+            Watched::Done(Ok(Readiness::Ready)) => {
                 let took = begun.elapsed();
                 output.drain(&mut self.log, &*inner.clock);
                 if let Err(error) = sandbox.set_cpu_quota_us(plan.cpu_quota_us) {
@@ -272,10 +303,10 @@ impl Environment {
                 }
                 return Ok(took);
             }
-            Watched::Done(Readiness::InitError { error_type, body }) => {
+            Watched::Done(Ok(Readiness::InitError { error_type, body })) => {
                 return Err(Failure::Reported { error_type, body }.into());
             }
-            Watched::Done(Readiness::Closed { reason }) => {
+            Watched::Done(Ok(Readiness::Closed { reason })) => {
                 if !reason.is_empty() {
                     tracing::warn!(reason, "a runtime broke the rules of the runtime API in INIT");
                 }
@@ -360,11 +391,26 @@ impl Environment {
         peak.div_ceil(1024 * 1024)
     }
 
-    /// Kills the sandbox, if there is one, and logs what it still had to say.
-    pub(crate) fn end_sandbox(&mut self, inner: &Inner) {
-        self.cell.detach();
-        if let Some(mut live) = self.live.take() {
-            live.output.drain(&mut self.log, &*inner.clock);
+    /// Ends the sandbox, if there is one, and logs what it still had to say. Extensions get some time to
+    /// finish, by a task of their own.
+    pub(crate) fn end_sandbox(&mut self, inner: &Inner, reason: ShutdownReason) {
+        let live = self.live.take();
+        let (any, external) = live.as_ref().map_or((false, false), |live| live.session.has_extensions());
+        match live {
+            Some(mut live) if any && !live.is_lost(inner) => {
+                live.output.drain(&mut self.log, &*inner.clock);
+                if let Some(sandbox) = self.cell.take() {
+                    let (clock, logs) = (Arc::clone(&inner.clock), Arc::clone(&inner.logs));
+                    let farewell =
+                        Farewell { live, sandbox, reason, external, clock, logs, key: self.key.clone() };
+                    inner.see_off(farewell.run());
+                }
+            }
+            Some(mut live) => {
+                self.cell.detach();
+                live.output.drain(&mut self.log, &*inner.clock);
+            }
+            None => self.cell.detach(),
         }
         self.log.flush(inner.clock.now_ms());
     }
@@ -379,8 +425,8 @@ impl Environment {
 
     /// Ends the environment.
     pub(crate) fn close(mut self: Box<Self>, inner: &Inner) {
+        self.end_sandbox(inner, ShutdownReason::Spindown);
         self.cell.close();
-        self.end_sandbox(inner);
         self.hand_over_log(inner);
     }
 }
@@ -417,16 +463,18 @@ impl Live {
         endpoint: Option<Endpoint>,
         services: Services,
         losses: u64,
+        helpers: usize,
     ) -> io::Result<Self> {
         let session = match (ways.channel, ways.listener) {
-            (Some(channel), _) => Session::channel(channel)?,
+            (Some(channel), listener) => Session::channel(channel, listener)?,
             (None, Some(listener)) => Session::http(listener)?,
             (None, None) => return Err(io::Error::other("it has neither a channel nor a listener")),
         };
         let output = Output::new(ways.output, ways.telemetry)?;
         let waited_for = Arc::clone(sandbox);
         let exit = Exit::Awaited(Box::pin(async move { waited_for.wait().await }));
-        Ok(Self { session, output, exit, _endpoint: endpoint, _services: services, losses })
+        let helpers = Helpers::new(sandbox, helpers);
+        Ok(Self { session, output, exit, helpers, _endpoint: endpoint, _services: services, losses })
     }
 
     /// Whether the sandbox has ended because its spawner has.

@@ -1,5 +1,6 @@
 //! What can go wrong with INIT or an invocation, as the caller, the log and the report tell it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,9 +26,9 @@ pub(crate) enum Failure {
     /// The platform found it.
     Fault {
         /// Type in the caller's document.
-        error_type: &'static str,
+        error_type: Cow<'static, str>,
         /// Type in the report.
-        report_type: &'static str,
+        report_type: Cow<'static, str>,
         /// What happened.
         message: String,
     },
@@ -40,8 +41,33 @@ pub(crate) enum Failure {
 impl Failure {
     /// There is nothing to run.
     pub(crate) fn entrypoint(message: String) -> Self {
-        let error_type = RUNTIME_INVALID_ENTRYPOINT;
-        Self::Fault { error_type, report_type: error_type, message }
+        Self::fault(RUNTIME_INVALID_ENTRYPOINT, message)
+    }
+
+    fn fault(error_type: impl Into<Cow<'static, str>>, message: String) -> Self {
+        let error_type = error_type.into();
+        Self::Fault { report_type: error_type.clone(), error_type, message }
+    }
+
+    /// An extension has ended, before or after it registered.
+    pub(crate) fn extension_exited(status: ExitStatus, registered: bool) -> Self {
+        match status {
+            ExitStatus::Code(126 | 127) if !registered => {
+                Self::fault("Extension.LaunchError", "the extension cannot be executed".to_owned())
+            }
+            ExitStatus::Code(code) => Self::fault("Extension.Crash", format!("exit code {code}")),
+            status => {
+                let message = exit_message(status);
+                let signal = message.trim_start_matches("Runtime exited with error: ").to_owned();
+                Self::fault("Extension.Crash", signal)
+            }
+        }
+    }
+
+    /// An extension has reported an error.
+    pub(crate) fn extension_reported(error_type: String) -> Self {
+        let message = format!("an extension reported {error_type}");
+        Self::fault(error_type, message)
     }
 
     /// The process has ended.
@@ -50,10 +76,10 @@ impl Failure {
             return Self::entrypoint(format!("fork/exec {}: {}", plan.program, errno_text(errno)));
         }
         Self::Fault {
-            error_type: RUNTIME_EXIT_ERROR,
+            error_type: RUNTIME_EXIT_ERROR.into(),
             report_type: match status {
-                ExitStatus::OutOfMemory => RUNTIME_OUT_OF_MEMORY,
-                _ => RUNTIME_EXIT_ERROR,
+                ExitStatus::OutOfMemory => RUNTIME_OUT_OF_MEMORY.into(),
+                _ => RUNTIME_EXIT_ERROR.into(),
             },
             message: exit_message(status),
         }

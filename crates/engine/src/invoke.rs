@@ -5,11 +5,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lambkin_core::function::FunctionSpec;
 use lambkin_core::invoke::{Invocation, InvokeOutcome};
-use lambkin_runtime::{Answer, Event, InitPhase, PlatformEvent, Status};
+use lambkin_runtime::{Answer, Event, InitPhase, PlatformEvent, ShutdownReason, Status};
+
+use tokio::sync::oneshot;
 
 use crate::engine::Inner;
 use crate::environment::{Environment, InitFailure, Live, Watched, last_breath, watch};
+use crate::extensions::extension_failure;
 use crate::failure::Failure;
+
+/// Where the outcome goes if the caller can have it before the environment is done.
+pub(crate) type Early = Option<oneshot::Sender<InvokeOutcome>>;
 
 /// What became of an event.
 #[derive(Debug)]
@@ -27,8 +33,11 @@ struct Ended {
     result: Result<Bytes, Failure>,
     /// Length of a response that was streamed.
     streamed: Option<u64>,
+    /// Until the runtime's answer.
     duration: Duration,
     reusable: bool,
+    /// Extensions' time and what went wrong in it.
+    after: Option<(Duration, Option<Failure>)>,
 }
 
 impl Environment {
@@ -39,6 +48,7 @@ impl Environment {
         inner: &Inner,
         spec: &FunctionSpec,
         invocation: &Invocation,
+        early: &mut Early,
     ) -> Verdict {
         let begun = Instant::now();
         // Before the first invocation the tail is kept from INIT on.
@@ -54,16 +64,34 @@ impl Environment {
                     let duration = begun.elapsed();
                     self.report_init(inner, spec, duration, InitPhase::Invoke, Some(&failure));
                     self.platform(inner, spec, &start);
-                    let ended = Ended { result: Err(failure), streamed: None, duration, reusable: false };
+                    let ended = Ended {
+                        result: Err(failure),
+                        streamed: None,
+                        duration,
+                        reusable: false,
+                        after: None,
+                    };
                     return self.conclude(inner, spec, invocation, ended);
                 }
             }
         }
         self.platform(inner, spec, &start);
         match self.run(inner, spec, invocation, begun).await {
-            Ok(ended) => self.conclude(inner, spec, invocation, ended),
+            Ok(mut ended) => {
+                let unsettled = |live: &Live| live.session.has_extensions_for_invoke();
+                if ended.reusable && self.live.as_ref().is_some_and(unsettled) {
+                    // The tail of the log is complete only with the report.
+                    if !invocation.log_tail
+                        && let Some(early) = early.take()
+                    {
+                        let _ = early.send(outcome(&ended.result, spec, invocation));
+                    }
+                    self.settle(inner, spec, &mut ended, begun).await;
+                }
+                self.conclude(inner, spec, invocation, ended)
+            }
             Err(verdict) => {
-                self.end_sandbox(inner);
+                self.end_sandbox(inner, ShutdownReason::Failure);
                 // For this environment the invocation has not begun.
                 if let (Verdict::Undelivered, Some(line)) = (&verdict, start.render(spec.log_format, 0)) {
                     self.log.withdraw(&line);
@@ -82,7 +110,7 @@ impl Environment {
         invocation: &Invocation,
         begun: Instant,
     ) -> Result<Ended, Verdict> {
-        let Some(Live { session, output, exit, .. }) = &mut self.live else {
+        let Some(Live { session, output, exit, helpers, .. }) = &mut self.live else {
             return Err(Verdict::Lost("the sandbox was lost".to_owned()));
         };
         let made_trace;
@@ -105,7 +133,17 @@ impl Environment {
             response: invocation.response.as_ref(),
         };
         let end = session.process_end();
-        let watched = watch(session.invoke(event), &end, output, &mut self.log, exit, inner, left).await;
+        let answer = helpers.beside(session.invoke(event));
+        let watched = match watch(answer, &end, output, &mut self.log, exit, inner, left).await {
+            Watched::Done(Ok(answer)) => Watched::Done(answer),
+            Watched::Exited(status) => Watched::Exited(status),
+            Watched::TimedOut => Watched::TimedOut,
+            Watched::Done(Err(status)) => {
+                let result = Err(Failure::extension_exited(status, true));
+                let duration = begun.elapsed();
+                return Ok(Ended { result, streamed: None, duration, reusable: false, after: None });
+            }
+        };
         let mut reusable = true;
         let mut streamed = None;
         let result = match watched {
@@ -154,7 +192,25 @@ impl Environment {
         if let Some(live) = &mut self.live {
             live.output.drain(&mut self.log, &*inner.clock);
         }
-        Ok(Ended { result, streamed, duration, reusable })
+        Ok(Ended { result, streamed, duration, reusable, after: None })
+    }
+
+    /// Waits for the extensions after the runtime's answer, within the function's time.
+    async fn settle(&mut self, inner: &Inner, spec: &FunctionSpec, ended: &mut Ended, begun: Instant) {
+        let Some(Live { session, output, exit, helpers, .. }) = &mut self.live else { return };
+        let left = spec.timeout.saturating_sub(begun.elapsed());
+        let end = session.process_end();
+        let settled = helpers.beside(session.settled());
+        let failure = match watch(settled, &end, output, &mut self.log, exit, inner, left).await {
+            Watched::Done(Ok(Ok(()))) => None,
+            Watched::Done(Ok(Err(error))) => Some(extension_failure(error)),
+            Watched::Done(Err(status)) => Some(Failure::extension_exited(status, true)),
+            Watched::Exited(status) => Some(Failure::exited(status, &self.plan)),
+            Watched::TimedOut => Some(Failure::TimedOut),
+        };
+        output.drain(&mut self.log, &*inner.clock);
+        ended.reusable = failure.is_none();
+        ended.after = Some((begun.elapsed(), failure));
     }
 
     /// Logs the end of an invocation and makes its outcome.
@@ -165,20 +221,27 @@ impl Environment {
         invocation: &Invocation,
         ended: Ended,
     ) -> Verdict {
-        let Ended { result, streamed, duration, reusable } = ended;
+        let Ended { result, streamed, duration, reusable, after } = ended;
         let max_memory_used_mb = self.max_memory_mb(if reusable { duration } else { Duration::MAX });
+        let (total, late) = after.unwrap_or((duration, None));
+        let failure = late.as_ref().or(result.as_ref().err());
         if !reusable {
-            self.end_sandbox(inner);
+            let timed_out = matches!(failure, Some(Failure::TimedOut));
+            self.end_sandbox(
+                inner,
+                if timed_out { ShutdownReason::Timeout } else { ShutdownReason::Failure },
+            );
         }
         self.log.flush(inner.clock.now_ms());
         let request_id = invocation.request_id.as_str();
-        let failure = result.as_ref().err();
         if let Some(event) = failure.and_then(|failure| failure.log_event(request_id, spec.timeout)) {
             self.platform(inner, spec, &event);
         }
         let status = failure.map_or(Status::Success, Failure::status);
         // The timeout is the timeout, however late the timer.
-        let duration = if status == Status::Timeout { spec.timeout } else { duration };
+        let total = if status == Status::Timeout { spec.timeout } else { total };
+        let duration = duration.min(total);
+        let runtime_status = result.as_ref().err().map_or(Status::Success, Failure::status);
         let produced_bytes = match (&result, streamed) {
             (Ok(_), Some(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
             (Ok(payload), None) => payload.len(),
@@ -188,7 +251,7 @@ impl Environment {
         self.platform(
             inner,
             spec,
-            &PlatformEvent::RuntimeDone { request_id, duration, produced_bytes, status },
+            &PlatformEvent::RuntimeDone { request_id, duration, produced_bytes, status: runtime_status },
         );
         let init_duration = self.init_duration.take();
         self.platform(
@@ -196,7 +259,7 @@ impl Environment {
             spec,
             &PlatformEvent::Report {
                 request_id,
-                duration,
+                duration: total,
                 init_duration,
                 memory_mb: spec.memory_mb,
                 max_memory_used_mb,
@@ -211,21 +274,22 @@ impl Environment {
         if status == Status::Timeout {
             inner.counters.timeouts.add();
         }
-        let executed_version = spec.version.clone();
-        let outcome = match result {
-            Ok(payload) => InvokeOutcome { payload, function_error: None, log_tail, executed_version },
-            Err(failure) => {
-                inner.counters.function_errors.add();
-                InvokeOutcome {
-                    payload: failure.document(request_id, spec.timeout),
-                    function_error: Some("Unhandled"),
-                    log_tail,
-                    executed_version,
-                }
-            }
-        };
+        let mut outcome = outcome(&result, spec, invocation);
+        outcome.log_tail = log_tail;
+        if outcome.function_error.is_some() {
+            inner.counters.function_errors.add();
+        }
         Verdict::Answered(outcome)
     }
+}
+
+/// What the caller gets, but for the tail of the log.
+fn outcome(result: &Result<Bytes, Failure>, spec: &FunctionSpec, invocation: &Invocation) -> InvokeOutcome {
+    let (payload, function_error) = match result {
+        Ok(payload) => (payload.clone(), None),
+        Err(failure) => (failure.document(&invocation.request_id, spec.timeout), Some("Unhandled")),
+    };
+    InvokeOutcome { payload, function_error, log_tail: None, executed_version: spec.version.clone() }
 }
 
 /// Whole milliseconds.

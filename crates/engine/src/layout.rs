@@ -25,7 +25,7 @@ pub(crate) const PASSWD: &str = "root:x:0:0:root:/root:/sbin/nologin\n\
                       sbx_user1051:x:993:990::/home/sbx_user1051:/sbin/nologin\n\
                       nobody:x:65534:65534:nobody:/:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsbx_user1051:x:990:\nnogroup:x:65534:\n";
-const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+const HOSTS: &str = "127.0.0.1 localhost sandbox.localdomain sandbox\n::1 localhost\n";
 const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
 
 /// What every sandbox's root has.

@@ -1,11 +1,12 @@
 //! From a function version and its runtime to the sandbox that runs it.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use lambkin_core::function::FunctionSpec;
-use lambkin_sandbox::{BindMount, NetworkSpec, SandboxSpec};
+use lambkin_sandbox::{BindMount, Helper, NetworkSpec, SandboxSpec};
 
 use crate::egress::policy::Policy;
 use crate::layout::{Layout, bind};
@@ -35,11 +36,25 @@ pub(crate) struct Plan {
     pub(crate) program: String,
     /// Set by AWS_LAMBDA_EXEC_WRAPPER.
     pub(crate) wrapped: bool,
+    /// Names of the external extensions, in the order in which they are started.
+    pub(crate) extensions: Vec<String>,
     /// What its network is to be.
     pub(crate) policy: Policy,
     /// CPU time per 20 ms after INIT, in microseconds; `None` for all of the host's CPUs.
     pub(crate) cpu_quota_us: Option<u32>,
 }
+
+/// Variables that extensions do not get, as on AWS.
+const RUNTIME_ONLY: [&str; 8] = [
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_XRAY_CONTEXT_MISSING",
+    "AWS_XRAY_DAEMON_ADDRESS",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+    "_HANDLER",
+];
 
 /// How a runtime speaks with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +102,7 @@ impl Plan {
         binds.push(bind(&spec.code, "/var/task"));
         // Also without layers: plain processes must not find the host's folder there.
         overlays.push(("/opt".to_owned(), spec.layers.clone()));
+        let extensions = extensions(&spec.layers);
         let wrapper = environment.get("AWS_LAMBDA_EXEC_WRAPPER").filter(|path| !path.is_empty());
         let wrapped = transport == Transport::Channel && wrapper.is_some();
         let command = command.map(|mut command| {
@@ -109,14 +125,19 @@ impl Plan {
             pids_max: PIDS_MAX,
             open_files_max: OPEN_FILES_MAX,
             cpu_quota_us: None,
-            listen_ports: (transport == Transport::Http)
-                .then_some(RUNTIME_API_PORT)
-                .into_iter()
-                .chain(endpoint)
-                .collect(),
+            // Also where the runtime has its channel: for extensions.
+            listen_ports: [RUNTIME_API_PORT].into_iter().chain(endpoint).collect(),
             network: NetworkSpec::default(),
             channel: transport == Transport::Channel,
-            zygote,
+            // Forked from a zygote, it would not wait for its extensions.
+            zygote: zygote.filter(|_| extensions.is_empty()),
+            helpers: extensions
+                .iter()
+                .map(|name| Helper {
+                    command: vec![format!("/opt/extensions/{name}")],
+                    environment: Vec::new(),
+                })
+                .collect(),
         });
         let program = template.as_ref().ok().and_then(|template| template.command.first()).cloned();
         let cpu_quota_us = cpu_quota_us(spec.memory_mb, cpus);
@@ -125,6 +146,7 @@ impl Plan {
             template,
             program: program.unwrap_or_default(),
             wrapped,
+            extensions,
             policy: Policy::None,
             cpu_quota_us,
         }
@@ -140,6 +162,10 @@ impl Plan {
         let mut spec = self.template.clone()?;
         spec.id = id;
         spec.environment.extend(own.variables());
+        for helper in &mut spec.helpers {
+            let theirs = spec.environment.iter().filter(|(name, _)| !RUNTIME_ONLY.contains(&name.as_str()));
+            helper.environment = theirs.cloned().collect();
+        }
         Ok(spec)
     }
 }
@@ -221,6 +247,19 @@ fn custom_program(spec: &FunctionSpec) -> Result<String, String> {
     }
 }
 
+/// What is not a folder in `extensions/` of the layers, once each, by name. A link there that leads out of its
+/// layer is not followed.
+fn extensions(layers: &[PathBuf]) -> Vec<String> {
+    let inside = |layer: &PathBuf| {
+        let folder = layer.join("extensions").canonicalize().ok()?;
+        folder.starts_with(layer.canonicalize().ok()?).then_some(folder)
+    };
+    let folders = layers.iter().filter_map(inside).filter_map(|folder| folder.read_dir().ok());
+    let programs = folders.flatten().flatten().filter(|entry| !entry.path().is_dir());
+    let names: BTreeSet<String> = programs.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.into_iter().collect()
+}
+
 fn mebibytes(count: u32) -> u64 {
     u64::from(count) * 1024 * 1024
 }
@@ -291,7 +330,7 @@ mod tests {
             assert_eq!(source(&plan, "/usr/local"), local.map(Path::new));
             assert_eq!(source(&plan, "/var/lang"), lang.map(Path::new));
             assert_eq!(source(&plan, "/var/task"), Some(Path::new("/code")));
-            assert!(template(&plan).channel && template(&plan).listen_ports.is_empty());
+            assert!(template(&plan).channel && template(&plan).listen_ports == [9001]);
         }
     }
 
@@ -331,7 +370,7 @@ mod tests {
                     "/opt/nodejs/node22/node_modules".to_owned()
                 ))
             );
-            assert!(template(&plan).channel && template(&plan).listen_ports.is_empty());
+            assert!(template(&plan).channel && template(&plan).listen_ports == [9001]);
             assert!(template(&plan).environment.contains(&(
                 "NODE_PATH".to_owned(),
                 "/opt/nodejs/node22/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task".to_owned()
@@ -419,7 +458,7 @@ mod tests {
         .into();
         spec.application_log_level = "WARN".into();
         let plan = Plan::new(&spec, python("/usr"), &layout(), 2, Some(4566));
-        assert_eq!(template(&plan).listen_ports, [4566]);
+        assert_eq!(template(&plan).listen_ports, [9001, 4566]);
         let credentials = SessionCredentials {
             access_key_id: "ASIAEXAMPLE".into(),
             secret_access_key: "secret".into(),

@@ -163,6 +163,7 @@ impl Zygotes {
             network: NetworkSpec::default(),
             channel: false,
             zygote: None,
+            helpers: Vec::new(),
         })
     }
 

@@ -4,6 +4,8 @@
 //! idle environment so costs nothing, and an event goes to the runtime without a change of task. What a
 //! runtime sends in between waits in the socket.
 
+mod extension_routes;
+mod extensions;
 mod routes;
 mod signal;
 mod state;
@@ -22,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::session::{Answer, Event, ProcessEnd, Readiness};
+pub(crate) use extensions::Extensions;
 use signal::Signal;
 use state::{Delivery, Shared};
 
@@ -55,12 +58,21 @@ impl fmt::Debug for HttpSession {
 
 impl HttpSession {
     pub(crate) fn new(listener: StdTcpListener) -> io::Result<Self> {
+        Self::with(listener, Shared::default())
+    }
+
+    /// For an environment whose runtime is served elsewhere: extensions only.
+    pub(crate) fn without_runtime(listener: StdTcpListener) -> io::Result<Self> {
+        Self::with(listener, Shared::without_runtime())
+    }
+
+    fn with(listener: StdTcpListener, shared: Shared) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let signal = Arc::new(Signal::default());
         Ok(Self {
             listener: TcpListener::from_std(listener)?,
             connections: Vec::new(),
-            shared: Arc::new(Shared::default()),
+            shared: Arc::new(shared),
             waker: Waker::from(Arc::clone(&signal)),
             signal,
             process_end: ProcessEnd::default(),
@@ -80,6 +92,32 @@ impl HttpSession {
         self.shared.delivered()
     }
 
+    /// The extensions.
+    pub(crate) fn extensions(&self) -> &Extensions {
+        &self.shared.extensions
+    }
+
+    /// Serves until the extensions are as they should be; or why the listener cannot go on.
+    pub(crate) async fn serve_until(
+        &mut self,
+        mut reached: impl FnMut(&Extensions) -> bool,
+    ) -> Result<(), String> {
+        poll_fn(|cx| match self.poll_connections(cx) {
+            Err(error) => Poll::Ready(Err(format!("runtime API listener: {error}"))),
+            Ok(()) if reached(&self.shared.extensions) => Poll::Ready(Ok(())),
+            Ok(()) => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Serves for as long as it is polled.
+    pub(crate) async fn serve(&mut self) -> String {
+        match self.serve_until(|_| false).await {
+            Err(reason) => reason,
+            Ok(()) => std::future::pending().await,
+        }
+    }
+
     pub(crate) async fn ready(&mut self) -> Readiness {
         poll_fn(|cx| match self.poll_connections(cx) {
             Err(error) => Poll::Ready(Readiness::Closed { reason: format!("runtime API listener: {error}") }),
@@ -93,6 +131,7 @@ impl HttpSession {
     }
 
     pub(crate) async fn invoke(&mut self, event: Event<'_>) -> Answer {
+        self.shared.extensions.invoke(&event);
         match Delivery::new(&event) {
             Ok(delivery) => self.shared.offer(delivery, event.response),
             Err(error) => {

@@ -19,4 +19,7 @@ pub use faults::{
 };
 pub use logs::{LogBuffer, TAIL_BYTES};
 pub use platform::{InitPhase, Initialization, PlatformEvent, Status};
-pub use session::{Answer, Event, MAX_RESPONSE_BYTES, ProcessEnd, Readiness, Session};
+pub use session::{
+    Answer, Event, ExtensionError, ExtensionHost, ExtensionInfo, MAX_RESPONSE_BYTES, ProcessEnd, Readiness,
+    Session, ShutdownReason,
+};

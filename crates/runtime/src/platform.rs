@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::calendar::rfc3339_millis;
 use crate::faults::fault_message;
+use crate::session::ExtensionInfo;
 
 /// When INIT runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +115,8 @@ pub enum PlatformEvent<'a> {
         /// How it ended.
         status: Status<'a>,
     },
+    /// What became of an extension in INIT.
+    Extension(&'a ExtensionInfo),
     /// An invocation begins.
     Start {
         /// Request id.
@@ -191,6 +194,7 @@ impl PlatformEvent<'_> {
             | Self::InitReport { status: Status::Success, .. }
             | Self::RuntimeDone { status: Status::Success, .. } => SystemLogLevel::Debug,
             Self::InitStart { .. }
+            | Self::Extension(_)
             | Self::Start { .. }
             | Self::End { .. }
             | Self::Report { status: Status::Success, .. } => SystemLogLevel::Info,
@@ -219,6 +223,16 @@ impl PlatformEvent<'_> {
                     status.name()
                 );
                 push_error_type(&mut line, status);
+                line
+            }
+            Self::Extension(extension) => {
+                let ExtensionInfo { name, state, events, error_type } = extension;
+                let mut line =
+                    format!("EXTENSION\tName: {name}\tState: {state}\tEvents: [{}]", events.join(","));
+                if let Some(error_type) = error_type {
+                    let _ = write!(line, "\tError Type: {error_type}");
+                }
+                line.push('\n');
                 line
             }
             Self::Start { request_id, version } => {
@@ -306,6 +320,10 @@ impl PlatformEvent<'_> {
                     error_type: status.error_type(),
                     metrics: InitMetrics { duration_ms: rounded_ms(duration) },
                 },
+            ),
+            Self::Extension(ExtensionInfo { name, state, events, error_type }) => (
+                "platform.extension",
+                Record::Extension { name, state, events, error_type: error_type.as_deref() },
             ),
             Self::Start { request_id, version } => ("platform.start", Record::Start { request_id, version }),
             Self::RuntimeDone { request_id, duration, produced_bytes, status } => (
@@ -404,6 +422,13 @@ enum Record<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         error_type: Option<&'a str>,
         metrics: InitMetrics,
+    },
+    Extension {
+        name: &'a str,
+        state: &'static str,
+        events: &'a [&'static str],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error_type: Option<&'a str>,
     },
     Start {
         request_id: &'a str,

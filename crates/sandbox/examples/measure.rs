@@ -27,6 +27,7 @@ fn spec(id: String, script: &str) -> SandboxSpec {
         listen_ports: vec![9001],
         channel: true,
         zygote: None,
+        helpers: Vec::new(),
     }
 }
 

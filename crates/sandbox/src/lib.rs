@@ -56,4 +56,4 @@ pub use net::{
 };
 pub use sandbox::Sandbox;
 pub use spawner::{SPAWNER_ARG, Spawner, SpawnerConfig, Stats, run_spawner_if_asked};
-pub use spec::{BindMount, ExitStatus, Origin, SandboxSpec, Usage, ZygoteStatus};
+pub use spec::{BindMount, ExitStatus, Helper, Origin, SandboxSpec, Usage, ZygoteStatus};

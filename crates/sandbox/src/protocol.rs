@@ -23,7 +23,8 @@ pub(crate) const MAX_MESSAGE: usize = 192 * 1024;
 pub(crate) enum Request {
     /// The first message.
     Configure(SpawnerConfig),
-    /// Make a sandbox. Descriptors: output, and with `spec.channel` also channel and telemetry.
+    /// Make a sandbox. Descriptors: output; with `spec.channel` also channel and telemetry; with helpers also
+    /// the gate, at which the program waits for one byte.
     Create {
         /// Number of the sandbox; never used twice by one server.
         key: u64,
@@ -86,6 +87,15 @@ pub(crate) enum Reply {
         error: SandboxError,
         /// Whether [`Reply::Gone`] follows, because something had been made already.
         gone_follows: bool,
+    },
+    /// A helper has ended.
+    HelperEnded {
+        /// Number of the sandbox.
+        key: u64,
+        /// Which of the spec's.
+        number: usize,
+        /// How it ended.
+        status: ExitStatus,
     },
     /// The program has ended; what is left of the sandbox is being taken down.
     Ended {
@@ -157,6 +167,8 @@ pub(crate) enum InitMessage {
     Failed(SandboxError),
     /// `execve` failed with this errno; init exits.
     ExecFailed(i32),
+    /// A helper (its number in the spec) ended with this `waitpid` status.
+    HelperExited(usize, i32),
     /// The program ended with this `waitpid` status; init exits.
     Exited(i32),
 }

@@ -1,10 +1,11 @@
 //! A sandbox in the hands of its owner.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cgroup::Controls;
 use crate::error::{Context, SandboxError};
@@ -26,6 +27,7 @@ pub(crate) struct Parts {
     output: OwnedFd,
     channel: Option<OwnedFd>,
     telemetry: Option<OwnedFd>,
+    gate: Option<OwnedFd>,
 }
 
 impl Parts {
@@ -41,6 +43,7 @@ impl Parts {
             output,
             channel: None,
             telemetry: None,
+            gate: None,
         };
         let mut ends = vec![output_end];
         if spec.channel {
@@ -52,6 +55,11 @@ impl Parts {
             parts.channel = Some(nonblocking(channel).step("make channel")?);
             parts.telemetry = Some(nonblocking(telemetry).step("make telemetry")?);
             ends.extend([channel_end, telemetry_end]);
+        }
+        if !spec.helpers.is_empty() {
+            let (gate_end, gate) = sys::pipe().step("make gate")?;
+            parts.gate = Some(gate);
+            ends.push(gate_end);
         }
         Ok((parts, ends))
     }
@@ -82,6 +90,7 @@ pub struct Sandbox {
     output: Option<OwnedFd>,
     channel: Option<OwnedFd>,
     telemetry: Option<OwnedFd>,
+    gate: Mutex<Option<OwnedFd>>,
     ways: Ways,
     controls: Controls,
     link: Arc<Link>,
@@ -96,6 +105,7 @@ impl Sandbox {
             output: Some(parts.output),
             channel: parts.channel,
             telemetry: parts.telemetry,
+            gate: Mutex::new(parts.gate),
             ways,
             controls,
             link,
@@ -147,6 +157,20 @@ impl Sandbox {
     /// Opens further destinations, if the sandbox has an uplink. `None` at the second call.
     pub fn take_admission(&mut self) -> Option<Admission> {
         self.ways.admission.take()
+    }
+
+    /// Lets the program start, which waits for that where the spec has helpers.
+    pub fn start_program(&self) {
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(gate) = gate {
+            // If nobody is there to read it the sandbox has ended.
+            let _ = File::from(gate).write_all(b"g");
+        }
+    }
+
+    /// Waits until more than `seen` helpers have ended: the next one's number in the spec, and how it ended.
+    pub async fn helper_end(&self, seen: usize) -> (usize, ExitStatus) {
+        self.link.helper_end(seen).await
     }
 
     /// Stops all its processes. Returns at once; the last of them stops some microseconds later.
@@ -229,8 +253,8 @@ impl Sandbox {
         let _ = process::pidfd_signal(self.ways.program.as_fd(), signal);
     }
 
-    /// Waits for the end of the program. Other processes of the sandbox are killed with it; when they are
-    /// gone the output ends.
+    /// Waits for the end of the program. Other processes of the sandbox are killed with it, unless there are
+    /// helpers; when they are gone the output ends.
     pub async fn wait(&self) -> ExitStatus {
         self.link.wait().await.status
     }

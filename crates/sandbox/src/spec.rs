@@ -54,12 +54,33 @@ pub struct SandboxSpec {
     /// `command` is executed where it is not. The zygote must have been made with the same command, binds,
     /// symlinks and files, and with the same values of the variables that count when its program starts.
     pub zygote: Option<String>,
+    /// Programs that run beside the program and write to the same output. Where there are any, the program
+    /// waits for [`crate::Sandbox::start_program`]. Those that still run when it ends go on until the sandbox is
+    /// killed.
+    pub helpers: Vec<Helper>,
+}
+
+/// A program that runs beside that of a sandbox.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Helper {
+    /// Program and arguments, as those of a [`SandboxSpec`].
+    pub command: Vec<String>,
+    /// Its whole environment. The values may be secrets.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Shows no value of the environment.
+impl fmt::Debug for Helper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Helper").field("command", &self.command).finish_non_exhaustive()
+    }
 }
 
 impl SandboxSpec {
     /// Overwrites the values of the environment, for memory that other processes will have a copy of.
     pub(crate) fn wipe(&mut self) {
-        for (_, value) in &mut self.environment {
+        let helpers = self.helpers.iter_mut().flat_map(|helper| &mut helper.environment);
+        for (_, value) in self.environment.iter_mut().chain(helpers) {
             let mut bytes = std::mem::take(value).into_bytes();
             bytes.fill(0);
             std::hint::black_box(&bytes);

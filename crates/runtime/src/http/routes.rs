@@ -13,6 +13,7 @@ use hyper::body::{Frame, Incoming};
 use lambkin_core::invoke::{MAX_STREAMED_PAYLOAD, ResponseSink};
 use serde::Serialize;
 
+use super::extension_routes;
 use super::state::{Next, Phase, Refusal, Shared};
 use crate::faults::fault_document;
 use crate::session::{Answer, MAX_RESPONSE_BYTES};
@@ -21,11 +22,29 @@ const VERSION: &str = "/2018-06-01";
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 /// Answers one request.
 pub(crate) async fn handle(shared: &Shared, request: Request<Incoming>) -> Reply {
-    let path = request.uri().path().strip_prefix(VERSION).unwrap_or_default();
+    let whole = request.uri().path();
+    if let Some(path) = whole.strip_prefix("/2020-01-01/extension") {
+        let path = path.to_owned();
+        return extension_routes::handle(shared, &path, request).await;
+    }
+    match (whole, request.method()) {
+        ("/2022-07-01/telemetry", &Method::PUT) => {
+            return extension_routes::subscribe(shared, false, request).await;
+        }
+        ("/2020-08-15/logs", &Method::PUT) => {
+            return extension_routes::subscribe(shared, true, request).await;
+        }
+        _ => {}
+    }
+    let path = whole.strip_prefix(VERSION).unwrap_or_default();
+    if path.starts_with("/runtime/") && shared.runtime_is_elsewhere() {
+        let message = "The runtime of this function does not use the Runtime API";
+        return failure(StatusCode::FORBIDDEN, "InvalidStateTransition", message);
+    }
     match (path, request.method()) {
         ("/runtime/invocation/next", &Method::GET) => next(shared).await,
         ("/runtime/init/error", &Method::POST) => init_error(shared, request).await,
@@ -196,15 +215,15 @@ impl Drop for Post<'_> {
 }
 
 /// A request body.
-struct Body {
+pub(super) struct Body {
     /// Its bytes; `None` where there are more than [`MAX_RESPONSE_BYTES`].
-    content: Option<Bytes>,
+    pub(super) content: Option<Bytes>,
     trailers: Option<HeaderMap>,
 }
 
 /// Reads a body to its end, so that the client gets its reply, but keeps only what is within the limit.
 /// A body in one piece is not copied.
-async fn read(mut body: Incoming) -> Result<Body, hyper::Error> {
+pub(super) async fn read(mut body: Incoming) -> Result<Body, hyper::Error> {
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     let mut length = 0_usize;
@@ -243,26 +262,26 @@ fn mid_stream_error(trailers: &HeaderMap) -> Option<Answer> {
     Some(Answer::Error { error_type, body: body.unwrap_or_default().into() })
 }
 
-fn header(headers: &HeaderMap, name: &str) -> String {
+pub(super) fn header(headers: &HeaderMap, name: &str) -> String {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
+pub(super) fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
     let mut reply = Response::new(Full::new(body));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Reply {
+pub(super) fn plain(status: StatusCode, text: &'static str) -> Reply {
     reply(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
 }
 
-fn accepted() -> Reply {
+pub(super) fn accepted() -> Reply {
     reply(StatusCode::ACCEPTED, "application/json", Bytes::from_static(b"{\"status\":\"OK\"}\n"))
 }
 
-fn failure(status: StatusCode, error_type: &str, error_message: &str) -> Reply {
+pub(super) fn failure(status: StatusCode, error_type: &str, error_message: &str) -> Reply {
     #[derive(Serialize)]
     struct Document<'a> {
         #[serde(rename = "errorMessage")]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue};
 use lambkin_core::invoke::ResponseSink;
 
+use super::extensions::Extensions;
 use crate::session::{Answer, Event, Readiness};
 
 /// Where the runtime stands. Names in messages are AWS's.
@@ -106,16 +107,31 @@ struct State {
 
 /// State shared by a session and its connections. All are polled by one task, so the lock is free.
 #[derive(Debug, Default)]
-pub(crate) struct Shared(Mutex<State>);
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// The extensions.
+    pub(crate) extensions: Extensions,
+    /// The runtime is not served here.
+    runtime_elsewhere: bool,
+}
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock, and each change is complete in itself.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For an environment whose runtime is served elsewhere.
+    pub(crate) fn without_runtime() -> Self {
+        Self { runtime_elsewhere: true, ..Self::default() }
+    }
+
+    pub(crate) fn runtime_is_elsewhere(&self) -> bool {
+        self.runtime_elsewhere
     }
 
     pub(crate) fn changes(&self) -> u64 {
-        self.lock().changes
+        self.lock().changes.wrapping_add(self.extensions.changes())
     }
 
     pub(crate) fn delivered(&self) -> bool {

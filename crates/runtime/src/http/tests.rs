@@ -187,7 +187,7 @@ async fn what_a_runtime_may_not_do_is_refused_and_does_no_harm() {
     assert_eq!(session.invoke(event("id-1")).await, response(b"right"));
     assert_eq!(session.invoke(event("id-2")).await, response(b"second"));
     let replies = peer.join().unwrap();
-    assert_eq!(replies.each_ref().map(|reply| reply.status), [400, 400, 200, 403, 404, 405, 404, 403, 400]);
+    assert_eq!(replies.each_ref().map(|reply| reply.status), [400, 400, 200, 403, 404, 405, 405, 403, 400]);
     assert_eq!(replies[0].body, r#"{"errorMessage":"Invalid request ID","errorType":"InvalidRequestID"}"#);
     assert!(replies[2].head.contains("Lambda-Runtime-Aws-Request-Id: id-1"));
     assert!(replies[7].body.contains("Transition from ResponseSent to InvocationResponse failed"));

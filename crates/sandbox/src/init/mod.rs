@@ -71,6 +71,8 @@ pub(crate) struct Input<'a> {
     pub(crate) output: BorrowedFd<'a>,
     /// Become the program's fds 3 and 4.
     pub(crate) channels: Option<(BorrowedFd<'a>, BorrowedFd<'a>)>,
+    /// The program starts when a byte comes from it.
+    pub(crate) gate: Option<BorrowedFd<'a>>,
     /// Writing `0` into each puts init into its cgroups.
     pub(crate) cgroup_entries: &'a [File],
     /// To be registered once the program runs.
@@ -124,6 +126,7 @@ struct Kept {
     status: OwnedFd,
     output: OwnedFd,
     channels: Option<(OwnedFd, OwnedFd)>,
+    gate: Option<File>,
     threshold: Option<KeptThreshold>,
     /// The fork that has been asked for, or why that was not possible.
     fork: Option<Result<Fork, String>>,
@@ -170,6 +173,10 @@ impl Kept {
                 Some((channel, telemetry)) => Some((park(channel)?, park(telemetry)?)),
                 None => None,
             },
+            gate: match input.gate {
+                Some(gate) => Some(park(gate)?.into()),
+                None => None,
+            },
             threshold: match input.threshold {
                 Some(threshold) => Some(KeptThreshold {
                     registry: park(threshold.registry)?.into(),
@@ -185,6 +192,7 @@ impl Kept {
         if let Some((channel, telemetry)) = &kept.channels {
             numbers.extend([channel.as_raw_fd(), telemetry.as_raw_fd()]);
         }
+        numbers.extend(kept.gate.as_ref().map(AsRawFd::as_raw_fd));
         if let Some(threshold) = &kept.threshold {
             let KeptThreshold { registry, events, usage, .. } = threshold;
             numbers.extend([registry.as_raw_fd(), events.as_raw_fd(), usage.as_raw_fd()]);
@@ -214,6 +222,7 @@ struct Ready {
     /// Number of its interface on the host.
     link: Option<u32>,
     program: Program,
+    helpers: Vec<Program>,
     /// Whether the program has to be told to end with init.
     tied: bool,
 }
@@ -227,10 +236,18 @@ struct Program {
 
 impl Program {
     fn new(spec: &SandboxSpec) -> Result<Program, SandboxError> {
+        Program::of(&spec.command, &spec.environment)
+    }
+
+    fn helpers(spec: &SandboxSpec) -> Result<Vec<Program>, SandboxError> {
+        spec.helpers.iter().map(|helper| Program::of(&helper.command, &helper.environment)).collect()
+    }
+
+    fn of(command: &[String], environment: &[(String, String)]) -> Result<Program, SandboxError> {
         let text = |text: &str| sys::c_string(text).step("prepare command");
         let arguments: Vec<CString> =
-            spec.command.iter().map(|argument| text(argument)).collect::<Result<_, _>>()?;
-        let environment = spec.environment.iter().map(|(name, value)| text(&format!("{name}={value}")));
+            command.iter().map(|argument| text(argument)).collect::<Result<_, _>>()?;
+        let environment = environment.iter().map(|(name, value)| text(&format!("{name}={value}")));
         let path =
             arguments.first().cloned().ok_or_else(|| SandboxError::Spec("command is empty".to_owned()))?;
         Ok(Program { path, arguments, environment: environment.collect::<Result<_, _>>()? })
@@ -239,7 +256,7 @@ impl Program {
 
 fn set_up(input: &Input<'_>, kept: &Kept, host_network: Option<File>) -> Result<Ready, SandboxError> {
     let spec = input.spec;
-    let program = Program::new(spec)?;
+    let (program, helpers) = (Program::new(spec)?, Program::helpers(spec)?);
     // The cgroups we are in now become the roots that are seen inside.
     process::unshare(libc::CLONE_NEWCGROUP).step("new cgroup namespace")?;
     process::set_host_name(HOST_NAME).step("set host name")?;
@@ -268,7 +285,7 @@ fn set_up(input: &Input<'_>, kept: &Kept, host_network: Option<File>) -> Result<
     std::env::set_current_dir(&spec.working_dir).at("change directory to", &spec.working_dir)?;
     process::set_umask(UMASK);
     input.filters.install()?;
-    Ok(Ready { tmp: Some(root.tmp), members, null, listeners, sockets, link, program, tied: false })
+    Ok(Ready { tmp: Some(root.tmp), members, null, listeners, sockets, link, program, helpers, tied: false })
 }
 
 fn write_proc(path: &str, text: &str) -> Result<(), SandboxError> {
@@ -362,6 +379,9 @@ struct Started {
     pid: i32,
     /// Tells whether it could be executed, if it was to be.
     exec_error: Option<OwnedFd>,
+    /// Process ids of those that run, in the order of the spec.
+    helpers: Vec<Option<i32>>,
+    program_ended: bool,
 }
 
 /// Starts the program, unless it is there already: `forked` is its process id, or why it was not forked from
@@ -381,6 +401,17 @@ fn start(kept: Kept, ready: Ready, forked: Option<Result<i32, String>>) -> Start
             Err(error) => fail("fork", &error),
         },
     };
+    let mut helpers = Vec::with_capacity(ready.helpers.len());
+    for helper in &ready.helpers {
+        match process::fork() {
+            Ok(None) => {
+                let error = execute(helper, None, &kept.output, &ready);
+                process::exit_now(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
+            }
+            Ok(Some(pid)) => helpers.push(Some(pid)),
+            Err(error) => fail("fork", &error),
+        }
+    }
     let pidfd = match process::pidfd_open(pid) {
         Ok(pidfd) => pidfd,
         Err(error) => fail("open pidfd", &error),
@@ -404,14 +435,14 @@ fn start(kept: Kept, ready: Ready, forked: Option<Result<i32, String>>) -> Start
         fds.push(fd.as_fd());
     }
     tell(kept.status.as_fd(), &InitMessage::Started { parts, link: ready.link, origin }, &fds);
-    let Kept { status, output, channels, threshold, fork: _ } = kept;
+    let Kept { status, output, channels, gate, threshold, fork: _ } = kept;
     // Our copies: the program's own close is the end of its output.
-    drop((ready, output, channels));
+    drop((ready, output, channels, gate));
     if let Some(Err(error)) = threshold.map(KeptThreshold::register) {
         tell(status.as_fd(), &InitMessage::Failed(error), &[]);
         process::exit_now(1)
     }
-    Started { status, pid, exec_error }
+    Started { status, pid, helpers, program_ended: false, exec_error }
 }
 
 /// Forks and executes the program: its process id, and what tells whether it could be executed.
@@ -420,7 +451,7 @@ fn fork_and_execute(kept: &Kept, ready: &Ready) -> io::Result<(i32, OwnedFd)> {
     let writer = sys::duplicate_from(writer.as_fd(), PARKED_FDS)?;
     match process::fork()? {
         None => {
-            let error = execute(kept, ready);
+            let error = execute(&ready.program, Some(kept), &kept.output, ready);
             let _ = File::from(writer).write_all(&sys::errno(&error).to_ne_bytes());
             process::exit_now(127)
         }
@@ -428,8 +459,9 @@ fn fork_and_execute(kept: &Kept, ready: &Ready) -> io::Result<(i32, OwnedFd)> {
     }
 }
 
-/// Puts the descriptors in place and becomes the program; returns only on failure.
-fn execute(kept: &Kept, ready: &Ready) -> io::Error {
+/// Puts the descriptors in place and becomes a program; returns only on failure. The program itself gets the
+/// channels, and waits at the gate.
+fn execute(program: &Program, own: Option<&Kept>, output: &OwnedFd, ready: &Ready) -> io::Error {
     let prepare = || -> io::Result<()> {
         process::new_session()?;
         if ready.tied {
@@ -438,43 +470,55 @@ fn execute(kept: &Kept, ready: &Ready) -> io::Error {
             process::reset_signals()?;
         }
         process::place(ready.null.as_fd(), 0)?;
-        process::place(kept.output.as_fd(), 1)?;
-        process::place(kept.output.as_fd(), 2)?;
+        process::place(output.as_fd(), 1)?;
+        process::place(output.as_fd(), 2)?;
         let mut next = 3;
-        if let Some((channel, telemetry)) = &kept.channels {
+        if let Some((channel, telemetry)) = own.and_then(|own| own.channels.as_ref()) {
             process::place(channel.as_fd(), 3)?;
             process::place(telemetry.as_fd(), 4)?;
             next = 5;
         }
-        process::close_on_exec_from(next)
+        process::close_on_exec_from(next)?;
+        match own.and_then(|own| own.gate.as_ref()) {
+            Some(mut gate) => gate.read_exact(&mut [0]),
+            None => Ok(()),
+        }
     };
     match prepare() {
-        Ok(()) => process::execute(&ready.program.path, &ready.program.arguments, &ready.program.environment),
+        Ok(()) => process::execute(&program.path, &program.arguments, &program.environment),
         Err(error) => error,
     }
 }
 
 impl Started {
-    /// Waits until the program has been executed; the errno if that failed.
+    /// The errno if the program, which has ended, was never executed.
     fn exec_error(&self) -> Option<i32> {
         let mut errno = [0; 4];
         let pipe = self.exec_error.as_ref()?;
         let failed = pipe.try_clone().is_ok_and(|fd| File::from(fd).read_exact(&mut errno).is_ok());
         failed.then_some(i32::from_ne_bytes(errno))
     }
+
+    /// Says how a process ended, if it was the program or a helper; whether all of them have ended.
+    fn report(&mut self, pid: i32, raw: i32) -> bool {
+        if pid == self.pid {
+            self.program_ended = true;
+            let message = self.exec_error().map_or(InitMessage::Exited(raw), InitMessage::ExecFailed);
+            tell(self.status.as_fd(), &message, &[]);
+        } else if let Some(number) = self.helpers.iter().position(|helper| *helper == Some(pid)) {
+            self.helpers.iter_mut().skip(number).take(1).for_each(|helper| *helper = None);
+            tell(self.status.as_fd(), &InitMessage::HelperExited(number, raw), &[]);
+        }
+        self.program_ended && self.helpers.iter().all(Option::is_none)
+    }
 }
 
-/// Waits for the program, collecting whatever else ends, and reports how it ended. With our end the
-/// kernel kills all that is left in the pid namespace.
-fn reap(started: Started) -> ! {
-    let exec_error = started.exec_error();
+/// Waits for the program and its helpers, collecting whatever else ends, and reports how they ended. With our
+/// end the kernel kills all that is left in the pid namespace.
+fn reap(mut started: Started) -> ! {
     loop {
         match process::wait_for(None) {
-            Ok((pid, status)) if pid == started.pid => {
-                let message = exec_error.map_or(InitMessage::Exited(status), InitMessage::ExecFailed);
-                tell(started.status.as_fd(), &message, &[]);
-                process::exit_now(0)
-            }
+            Ok((pid, status)) if started.report(pid, status) => process::exit_now(0),
             Ok(_) => {}
             Err(_) => process::exit_now(1),
         }

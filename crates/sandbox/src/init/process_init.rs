@@ -32,10 +32,7 @@ const ROUND: Duration = Duration::from_millis(5);
 pub(super) fn run(input: &Input<'_>, kept: Kept, folder: &Path) -> ! {
     let prepared = prepare(input, folder);
     match prepared {
-        Ok((watch, ready)) => {
-            let started = start(kept, ready, None);
-            supervise(&watch, &started, folder)
-        }
+        Ok((watch, ready)) => supervise(&watch, start(kept, ready, None), folder),
         Err(error) => {
             let _ = remove_tree(folder);
             tell(kept.status.as_fd(), &InitMessage::Failed(error), &[]);
@@ -93,6 +90,7 @@ fn set_up(spec: &SandboxSpec, folder: &Path, members: OwnedFd) -> Result<Ready, 
         sockets: Vec::new(),
         link: None,
         program: Program::new(&spec)?,
+        helpers: Program::helpers(&spec)?,
         tied: true,
     })
 }
@@ -128,37 +126,24 @@ fn listen(ports: &[u16]) -> Result<(Ipv4Addr, Vec<(u16, TcpListener)>), SandboxE
     Err(SandboxError::step("listen on loopback", &last))
 }
 
-/// Waits for the program's end or the signal to end, ends all that is left, and reports.
-fn supervise(watch: &Watch, started: &Started, folder: &Path) -> ! {
-    let exec_error = started.exec_error();
-    let report = |raw: i32| {
-        let message = exec_error.map_or(InitMessage::Exited(raw), InitMessage::ExecFailed);
-        tell(started.status.as_fd(), &message, &[]);
-    };
-    let mut ended = None;
+/// Waits for the end of the program and its helpers or the signal to end, ends all that is left, and reports.
+fn supervise(watch: &Watch, mut started: Started, folder: &Path) -> ! {
+    let mut ended = false;
     let mut asked = false;
-    while ended.is_none() && !asked {
+    while !ended && !asked {
         let _ = watch.poller.wait(None);
         while let Some(signal) = poll::next_signal(watch.signals.as_fd()) {
             asked |= signal == libc::SIGTERM;
         }
-        ended = collect(started.pid).ok().flatten();
-    }
-    if let Some(raw) = ended {
-        report(raw);
+        ended = collect(&mut started).unwrap_or_default();
     }
     loop {
         // Stopped first, they cannot make others meanwhile.
         watch.tree.stop();
         watch.tree.signal(libc::SIGKILL);
-        match collect(started.pid) {
-            Ok(Some(raw)) if ended.is_none() => {
-                ended = Some(raw);
-                report(raw);
-            }
-            Ok(_) => {}
-            // No children are left.
-            Err(_) => break,
+        // An error says that no children are left.
+        if collect(&mut started).is_err() {
+            break;
         }
         let _ = watch.poller.wait(Some(ROUND));
         poll::drain(watch.signals.as_fd());
@@ -168,16 +153,15 @@ fn supervise(watch: &Watch, started: &Started, folder: &Path) -> ! {
     process::exit_now(0)
 }
 
-/// Collects all children that have ended; the status of `program` if it is among them. An error when there
-/// are no children.
-fn collect(program: i32) -> io::Result<Option<i32>> {
-    let mut found = None;
+/// Collects all children that have ended and reports what is known of them; whether the program and all
+/// helpers have ended. An error when there are no children.
+fn collect(started: &mut Started) -> io::Result<bool> {
+    let mut over = false;
     loop {
         match process::collect_one() {
-            Ok(Some((pid, raw))) if pid == program => found = Some(raw),
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(found),
-            Err(_) if found.is_some() => return Ok(found),
+            Ok(Some((pid, raw))) => over |= started.report(pid, raw),
+            Ok(None) => return Ok(over),
+            Err(_) if over => return Ok(over),
             Err(error) => return Err(error),
         }
     }

@@ -53,6 +53,12 @@ impl Rewriter {
         for text in spec.command.iter_mut().chain(spec.environment.iter_mut().map(|(_, value)| value)) {
             *text = self.text(text);
         }
+        for helper in &mut spec.helpers {
+            let values = helper.environment.iter_mut().map(|(_, value)| value);
+            for text in helper.command.iter_mut().chain(values) {
+                *text = self.text(text);
+            }
+        }
         spec.working_dir = self.text(&spec.working_dir);
         spec
     }
@@ -130,6 +136,7 @@ mod tests {
             listen_ports: Vec::new(),
             channel: false,
             zygote: None,
+            helpers: Vec::new(),
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) fn check(spec: &SandboxSpec) -> Result<(), SandboxError> {
     if !is_name(&spec.id) {
         return fail(format!("id {:?} is not [a-z0-9-]{{1,64}}", spec.id));
     }
-    if spec.command.is_empty() {
+    if spec.command.is_empty() || spec.helpers.iter().any(|helper| helper.command.is_empty()) {
         return fail("command is empty".to_owned());
     }
     if spec.memory_bytes < MIN_MEMORY_BYTES {
@@ -49,7 +49,10 @@ pub(super) fn check(spec: &SandboxSpec) -> Result<(), SandboxError> {
             return fail(format!("socket address {address} is not on loopback"));
         }
     }
-    if let Some((name, _)) = spec.environment.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
+    let helpers = spec.helpers.iter().flat_map(|helper| &helper.environment);
+    if let Some((name, _)) =
+        spec.environment.iter().chain(helpers).find(|(name, _)| name.is_empty() || name.contains('='))
+    {
         return fail(format!("environment name {name:?}"));
     }
     let targets = spec.binds.iter().map(|bind| bind.target.as_str());
@@ -94,6 +97,7 @@ mod tests {
             network: crate::net::NetworkSpec::default(),
             channel: false,
             zygote: None,
+            helpers: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the server knows of its sandboxes: requests under way, sandboxes alive, removals pending.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -33,6 +33,8 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) struct Link {
     ended: watch::Sender<Option<Ended>>,
+    /// Helpers in the order of their ends.
+    helpers: watch::Sender<Vec<(usize, ExitStatus)>>,
     /// Keeps `/tmp` of the sandbox mounted, hence to be let go at the end.
     tmp: Mutex<Option<OwnedFd>>,
     /// For sandboxes without cgroups.
@@ -42,7 +44,12 @@ pub(crate) struct Link {
 impl Link {
     fn new(tmp: Option<OwnedFd>, watch: Option<Watch>) -> Arc<Link> {
         let (tmp, watch) = (Mutex::new(tmp), Mutex::new(watch));
-        Arc::new(Link { ended: watch::Sender::new(None), tmp, watch })
+        Arc::new(Link {
+            ended: watch::Sender::new(None),
+            helpers: watch::Sender::new(Vec::new()),
+            tmp,
+            watch,
+        })
     }
 
     /// Who keeps the limits, if it is not a cgroup.
@@ -62,6 +69,17 @@ impl Link {
             Ok(ended) => ended.unwrap_or(Ended { status: LOST, usage: None }),
             // The sender lives in `self`.
             Err(_) => Ended { status: LOST, usage: None },
+        }
+    }
+
+    /// Waits for the end of a helper, the `seen` first ones not counted.
+    pub(crate) async fn helper_end(&self, seen: usize) -> (usize, ExitStatus) {
+        let mut receiver = self.helpers.subscribe();
+        let found = receiver.wait_for(|ended| ended.len() > seen).await;
+        match found.ok().and_then(|ended| ended.get(seen).copied()) {
+            Some(end) => end,
+            // The sender lives in `self`.
+            None => std::future::pending().await,
         }
     }
 
@@ -103,7 +121,8 @@ pub(super) struct Pending {
 struct Table {
     pending: HashMap<u64, Pending>,
     running: HashMap<u64, (u64, Arc<Link>)>,
-    teardowns: HashSet<u64>,
+    /// Those that have ended or failed; some helpers may be alive.
+    teardowns: HashMap<u64, Option<Arc<Link>>>,
 }
 
 /// Shared by the handle and its threads.
@@ -198,18 +217,27 @@ impl State {
             Reply::Failed { key, error, gone_follows } => {
                 let mut table = lock(&self.table);
                 if gone_follows {
-                    table.teardowns.insert(key);
+                    table.teardowns.insert(key, None);
                 }
                 if let Some(pending) = table.pending.remove(&key) {
                     let _ = pending.reply.send(Err(error));
                 }
             }
+            Reply::HelperEnded { key, number, status } => {
+                let table = lock(&self.table);
+                let running = table.running.get(&key).map(|(_, link)| link);
+                let ended = || table.teardowns.get(&key).and_then(Option::as_ref);
+                if let Some(link) = running.or_else(ended) {
+                    link.helpers.send_modify(|ended| ended.push((number, status)));
+                }
+            }
             Reply::Ended { key, status, usage } => {
                 let mut table = lock(&self.table);
-                table.teardowns.insert(key);
-                if let Some((_, link)) = table.running.remove(&key) {
+                let link = table.running.remove(&key).map(|(_, link)| link);
+                if let Some(link) = &link {
                     link.end(Ended { status, usage: Some(usage) });
                 }
+                table.teardowns.insert(key, link);
             }
             Reply::Gone { key } => {
                 lock(&self.table).teardowns.remove(&key);
@@ -301,7 +329,7 @@ impl State {
         }
         let running: Vec<_> = table.running.extract_if(|_, (of, _)| lost(of)).collect();
         for (key, (_, link)) in running {
-            table.teardowns.insert(key);
+            table.teardowns.insert(key, None);
             link.end(Ended { status: LOST, usage: None });
         }
     }

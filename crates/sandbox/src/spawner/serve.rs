@@ -413,6 +413,11 @@ impl Server {
             status: theirs.as_fd(),
             output: fd(0)?,
             channels: if spec.channel { Some((fd(1)?, fd(2)?)) } else { None },
+            gate: match (spec.helpers.is_empty(), spec.channel) {
+                (true, _) => None,
+                (false, true) => Some(fd(3)?),
+                (false, false) => Some(fd(1)?),
+            },
             cgroup_entries: group.entries(),
             threshold: group.threshold(),
             attachment: attachment.zip(self.uplinks.as_ref().ok().map(Uplinks::namespace)),
@@ -460,6 +465,10 @@ impl Server {
                 Ok(Some((InitMessage::Failed(error), _))) => self.failed(key, error),
                 Ok(Some((InitMessage::ExecFailed(errno), _))) => {
                     self.ended(key, ExitStatus::ExecFailed(errno));
+                }
+                Ok(Some((InitMessage::HelperExited(number, raw), _))) => {
+                    let status = exit_status(raw);
+                    self.reply(&Reply::HelperEnded { key, number, status }, &[]);
                 }
                 Ok(Some((InitMessage::Exited(raw), _))) => self.ended(key, exit_status(raw)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use lambkin_sandbox::{BindMount, ExitStatus, SandboxError};
+use lambkin_sandbox::{BindMount, ExitStatus, Helper, SandboxError};
 
 use crate::support::*;
 
@@ -37,6 +37,46 @@ async fn a_program_that_cannot_be_executed() {
     assert_eq!(status, ExitStatus::ExecFailed(libc::ENOENT));
     let (_, status) = host.run(spec("folder", &["/usr"])).await;
     assert_eq!(status, ExitStatus::ExecFailed(libc::EACCES));
+    host.finish().await;
+}
+
+#[tokio::test]
+async fn helpers_run_beside_the_program_and_after_it() {
+    let Some(host) = Host::new() else { return };
+    let helper = |script: &str| Helper {
+        command: vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()],
+        environment: vec![
+            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+            ("MINE".to_owned(), "1".to_owned()),
+        ],
+    };
+    let mut spec = shell("helped", "echo program $MINE; test -e /tmp/first || echo early; exit 3");
+    spec.helpers = vec![
+        helper("touch /tmp/first; echo helper $MINE"),
+        helper("trap 'echo last; exit 7' TERM; while :; do sleep 0.01; done"),
+        Helper { command: vec!["/no/such".to_owned()], environment: Vec::new() },
+    ];
+    let mut sandbox = host.spawner.create(spec).await.unwrap();
+    let mut ends = [sandbox.helper_end(0).await, sandbox.helper_end(1).await];
+    ends.sort_by_key(|(number, _)| *number);
+    assert_eq!(ends, [(0, ExitStatus::Code(0)), (2, ExitStatus::Code(127))]);
+    sandbox.start_program();
+    assert_eq!(sandbox.wait().await, ExitStatus::Code(3));
+    // A helper goes on without it.
+    let longer = tokio::time::timeout(std::time::Duration::from_millis(100), sandbox.helper_end(2)).await;
+    assert!(longer.is_err());
+    let output = sandbox.take_output().unwrap();
+    sandbox.kill();
+    assert_eq!(read_all(output), "helper 1\nprogram\n");
+    drop(sandbox);
+
+    // Never started, it is killed with all the others.
+    let mut spec = shell("held", "echo started");
+    spec.helpers = vec![helper("sleep 100")];
+    let sandbox = host.spawner.create(spec).await.unwrap();
+    sandbox.kill();
+    assert_eq!(sandbox.wait().await, ExitStatus::Signal(9));
+    drop(sandbox);
     host.finish().await;
 }
 

@@ -251,6 +251,7 @@ pub(crate) fn spec(id: &str, command: &[&str]) -> SandboxSpec {
         listen_ports: Vec::new(),
         channel: false,
         zygote: None,
+        helpers: Vec::new(),
     }
 }
 

@@ -125,15 +125,11 @@ impl CodeFolders {
         Ok(())
     }
 
-    /// What is in a stored package.
-    pub(crate) async fn contents(&self, sha256: &str, pin: &Pin) -> Result<Contents, PackageError> {
+    /// Sum of the sizes of a stored package's files.
+    pub(crate) async fn unpacked_bytes(&self, sha256: &str, pin: &Pin) -> Result<u64, PackageError> {
         self.ensure_pinned(sha256, pin).await?;
         let folder = self.path(sha256);
-        blocking(move || {
-            let (bytes, extensions) = (size(&folder)?, extensions(&folder)?);
-            Ok(Contents { bytes, extensions })
-        })
-        .await
+        blocking(move || Ok(size(&folder)?)).await
     }
 
     /// A stored zip.
@@ -202,15 +198,6 @@ impl CodeFolders {
     }
 }
 
-/// What of a package is asked when it becomes a function's layer.
-#[derive(Debug)]
-pub(crate) struct Contents {
-    /// Sum of the files' sizes.
-    pub(crate) bytes: u64,
-    /// What AWS would start as extensions: names in `extensions/`.
-    pub(crate) extensions: Vec<String>,
-}
-
 /// A folder that is removed unless it has been renamed.
 struct Temporary(PathBuf);
 
@@ -270,27 +257,6 @@ fn size(folder: &Path) -> io::Result<u64> {
         }
     }
     Ok(bytes)
-}
-
-/// Names of what is no folder in a package's `extensions/`; a link there is not followed, it may lead anywhere.
-fn extensions(folder: &Path) -> io::Result<Vec<String>> {
-    let folder = folder.join("extensions");
-    match fs::symlink_metadata(&folder) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(metadata) if metadata.is_symlink() => return Ok(vec![String::new()]),
-        Ok(_) => return Ok(Vec::new()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    }
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if !entry.file_type()?.is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 /// Puts a folder and all in it on disk.

@@ -67,16 +67,15 @@ impl Inner {
         if layers.is_empty() {
             return Ok(());
         }
-        let code = self.code.contents(&code.sha256, pin).await.map_err(package_error)?;
-        self.check_layers(code.bytes, layers, pin).await
+        let code = self.code.unpacked_bytes(&code.sha256, pin).await.map_err(package_error)?;
+        self.check_layers(code, layers, pin).await
     }
 
-    /// Checks what is unpacked of a function's layers beside `code` bytes of its own, and that Lambkin can run
-    /// what is in them. All packages are unpacked afterwards.
+    /// Checks what is unpacked of a function's layers beside `code` bytes of its own. All packages are unpacked
+    /// afterwards.
     ///
     /// # Errors
-    /// AWS's refusals of more than [`MAX_UNZIPPED`] bytes; a refusal of extensions, which nothing would start;
-    /// a failed store.
+    /// AWS's refusals of more than [`MAX_UNZIPPED`] bytes; a failed store.
     pub(crate) async fn check_layers(
         &self,
         code: u64,
@@ -85,15 +84,8 @@ impl Inner {
     ) -> Result<(), AwsError> {
         let mut bytes = 0_u64;
         for layer in layers {
-            let contents = self.code.contents(&layer.code.sha256, pin).await.map_err(package_error)?;
-            if let Some(name) = contents.extensions.first() {
-                return Err(invalid(format!(
-                    "Lambkin does not support extensions yet: it would not start extensions/{name} of the layer \
-                     version {}.",
-                    layer.arn
-                )));
-            }
-            bytes = bytes.saturating_add(contents.bytes);
+            let unpacked = self.code.unpacked_bytes(&layer.code.sha256, pin).await.map_err(package_error)?;
+            bytes = bytes.saturating_add(unpacked);
         }
         if bytes > MAX_UNZIPPED {
             return Err(invalid(format!(

@@ -258,17 +258,6 @@ async fn what_functions_cannot_have_is_refused() {
             "Layers are not in the same region as the function. Layers are expected to be in region us-east-1."
         )
     );
-    let zip = zip_of(&[("extensions/agent", b"#!"), ("extensions/lib/x", b"")]);
-    let request = PublishLayerVersionRequest {
-        content: Some(LayerVersionContentInput { zip_file: Some(Blob(zip)), ..Default::default() }),
-        ..layer("agent", "")
-    };
-    fixture.service.publish_layer_version(&here, request).await.unwrap();
-    let agent = &*arn("agent", 1);
-    let text = format!(
-        "Lambkin does not support extensions yet: it would not start extensions/agent of the layer version {agent}."
-    );
-    assert_eq!(refusal(&fixture, &here, &[agent]).await, invalid(&text));
 
     let inner = &fixture.service.inner;
     let layers = inner.layers_of(&here, &[one.to_owned()]).unwrap();
