@@ -6,7 +6,7 @@ import time
 import pytest
 
 from harness.functions import Factory, zip_of
-from harness.paths import HELLO_RUST
+from harness.paths import EXTENSION_RUST, HELLO_RUST
 from test_node import NODES
 from test_rootless import WEAKER
 
@@ -122,6 +122,17 @@ def test_an_agent_beside_the_runtime(create, layer, kind):
     if kind == "python":
         texts = [m.strip() for m in messages]
         assert texts.index("RUNTIME got SIGTERM") < texts.index("AGENT bye spindown")
+
+
+def test_aws_own_client(create, layer):
+    function = create(HANDLER, Layers=[layer({"extensions/agent!": EXTENSION_RUST.read_bytes()})])
+    requests = [function.invoke(number, LogType="Tail").request_id for number in range(3)]
+    messages = function.logs(until="extension: invoke " + requests[-1])
+    arn = function.server.client("lambda").get_function(FunctionName=function.name)["Configuration"]["FunctionArn"]
+    assert between(messages, "extension: invoke") == ["extension: invoke %s of %s" % (request, arn) for request in requests]
+    assert between(messages, "EXTENSION") == ["EXTENSION\tName: agent\tState: Ready\tEvents: [INVOKE,SHUTDOWN]"]
+    function.update(MemorySize=640)
+    assert between(function.logs(until="extension: shutdown"), "extension: shutdown") == ["extension: shutdown spindown"]
 
 
 def test_the_caller_does_not_wait_for_extensions(create, layer):
