@@ -286,7 +286,7 @@ impl Inner {
         let is_old = |environment: &Environment| aging.is_some_and(|limit| environment.born <= limit);
         for pool in pools {
             let is_over =
-                |environment: &mut Environment| environment.is_worn(self) || environment.has_ended(self);
+                |environment: &mut Environment| environment.is_worn(self) || environment.has_ended();
             self.close_all(pool.take_ahead_if(is_over));
             while pool.ahead.has_surplus()
                 && let Some(environment) = pool.take_oldest_ahead()

@@ -78,8 +78,8 @@ pub(crate) struct Live {
     _endpoint: Option<Endpoint>,
     /// What the server does for its network.
     _services: Services,
-    /// Spawner processes that had been lost when it was made.
-    losses: u64,
+    /// To tell whether it ended with its spawner.
+    sandbox: Arc<Sandbox>,
 }
 
 /// The end of a sandbox's program. Can be waited for again.
@@ -253,7 +253,6 @@ impl Environment {
                 );
             }
         }
-        let losses = inner.spawner.restarts();
         let endpoint = self
             .serve_apis(inner, spec, &mut sandbox)
             .map_err(|error| lost(format!("cannot serve a sandbox: {error}")))?;
@@ -265,7 +264,7 @@ impl Environment {
         }
         let begun = Instant::now();
         let live = services
-            .and_then(|services| Live::new(&sandbox, ways, endpoint, services, losses, plan.extensions.len()))
+            .and_then(|services| Live::new(&sandbox, ways, endpoint, services, plan.extensions.len()))
             .map_err(|error| lost(format!("cannot reach a sandbox: {error}")))?;
         let Live { session, output, exit, helpers, .. } = self.live.insert(live);
         let end = session.process_end();
@@ -277,7 +276,7 @@ impl Environment {
                 Watched::Done(Ok(Err(error))) => return Err(extension_failure(error).into()),
                 Watched::Done(Err(status)) => return Err(Failure::extension_exited(status, false).into()),
                 // It waits for its extensions: nothing has ended it but the sandbox's end.
-                Watched::Exited(status) if is_lost(inner, losses) => {
+                Watched::Exited(status) if sandbox.is_lost() => {
                     return Err(lost(format!("the sandbox was lost: {status:?}")));
                 }
                 Watched::Exited(status) => return Err(Failure::exited(status, &plan).into()),
@@ -315,7 +314,7 @@ impl Environment {
             Watched::Exited(status) => status,
             Watched::TimedOut => return Err(Failure::TimedOut.into()),
         };
-        if is_lost(inner, losses) {
+        if sandbox.is_lost() {
             return Err(lost("the sandbox was lost".to_owned()));
         }
         if let (ExitStatus::ExecFailed(errno), true) = (exited, plan.wrapped) {
@@ -344,12 +343,12 @@ impl Environment {
     }
 
     /// Whether its program has ended while it was idle, as far as that is known, or has never run.
-    pub(crate) fn has_ended(&mut self, inner: &Inner) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         let Some(live) = &mut self.live else { return true };
         // Nobody is woken: whoever uses it next waits anew.
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut exit = tokio::task::unconstrained(&mut live.exit);
-        Pin::new(&mut exit).poll(&mut context).is_ready() || live.is_lost(inner)
+        Pin::new(&mut exit).poll(&mut context).is_ready()
     }
 
     /// Whether it is too old to take another event.
@@ -397,7 +396,7 @@ impl Environment {
         let live = self.live.take();
         let (any, external) = live.as_ref().map_or((false, false), |live| live.session.has_extensions());
         match live {
-            Some(mut live) if any && !live.is_lost(inner) => {
+            Some(mut live) if any && !live.is_lost() => {
                 live.output.drain(&mut self.log, &*inner.clock);
                 if let Some(sandbox) = self.cell.take() {
                     let (clock, logs) = (Arc::clone(&inner.clock), Arc::clone(&inner.logs));
@@ -462,7 +461,6 @@ impl Live {
         ways: Ways,
         endpoint: Option<Endpoint>,
         services: Services,
-        losses: u64,
         helpers: usize,
     ) -> io::Result<Self> {
         let session = match (ways.channel, ways.listener) {
@@ -474,17 +472,14 @@ impl Live {
         let waited_for = Arc::clone(sandbox);
         let exit = Exit::Awaited(Box::pin(async move { waited_for.wait().await }));
         let helpers = Helpers::new(sandbox, helpers);
-        Ok(Self { session, output, exit, helpers, _endpoint: endpoint, _services: services, losses })
+        let sandbox = Arc::clone(sandbox);
+        Ok(Self { session, output, exit, helpers, _endpoint: endpoint, _services: services, sandbox })
     }
 
     /// Whether the sandbox has ended because its spawner has.
-    pub(crate) fn is_lost(&self, inner: &Inner) -> bool {
-        is_lost(inner, self.losses)
+    pub(crate) fn is_lost(&self) -> bool {
+        self.sandbox.is_lost()
     }
-}
-
-fn is_lost(inner: &Inner, losses: u64) -> bool {
-    !inner.spawner.alive() || inner.spawner.restarts() != losses
 }
 
 /// How a wait for a runtime ended.

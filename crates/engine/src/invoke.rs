@@ -174,7 +174,7 @@ impl Environment {
                     }
                     _ => last_breath(&self.cell, exit).await,
                 };
-                if self.live.as_ref().is_some_and(|live| live.is_lost(inner)) {
+                if self.live.as_ref().is_some_and(|live| live.is_lost()) {
                     inner.counters.sandbox_failures.add();
                     return Err(if delivered {
                         Verdict::Lost("the sandbox was lost".to_owned())

@@ -17,7 +17,7 @@ use tokio::net::unix::pipe;
 /// Largest datagram and more: text of 128 KiB and its kind.
 const SCRATCH: usize = 128 * 1024 + 1024;
 /// Most reads of one descriptor in a row, so that one that is written without end lets others go on.
-const READS_IN_A_ROW: usize = 64;
+const READS_IN_A_ROW: usize = 16;
 /// Most reads of one descriptor at the end of an invocation: more datagrams than a socket holds.
 const READS_AT_THE_END: usize = 16 * 1024;
 
@@ -58,11 +58,24 @@ impl Output {
     }
 
     /// Waits for output and moves what is there into the log. Never completes once both ends are closed.
+    /// Where there is more than is read at once other tasks have their turn before the rest.
     pub(crate) async fn pump(&mut self, log: &mut LogBuffer, clock: &dyn Clock) {
+        let mut passed = false;
         std::future::poll_fn(|cx| {
+            if passed {
+                return Poll::Ready(());
+            }
             let telemetry = poll_one(&mut self.telemetry, log, clock, cx);
             let pipe = poll_one(&mut self.pipe, log, clock, cx);
-            if telemetry.is_ready() || pipe.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+            match (telemetry, pipe) {
+                (Moved::None, Moved::None) => Poll::Pending,
+                (Moved::Part, _) | (_, Moved::Part) => {
+                    passed = true;
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
         })
         .await;
     }
@@ -135,32 +148,42 @@ fn read_now(source: &Source, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// What has been read of a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// Nothing: it is waited for.
+    None,
+    /// All that there was.
+    All,
+    /// Enough for once.
+    Part,
+}
+
 /// Reads a descriptor that is ready until it is empty. Closes it at its end.
 fn poll_one(
     slot: &mut Option<Source>,
     log: &mut LogBuffer,
     clock: &dyn Clock,
     cx: &mut Context<'_>,
-) -> Poll<()> {
-    let mut read_any = false;
+) -> Moved {
+    let mut moved = Moved::None;
     loop {
-        let Some(source) = slot else { return Poll::Pending };
+        let Some(source) = slot else { return Moved::None };
         match source.poll_ready(cx) {
-            Poll::Pending if read_any => return Poll::Ready(()),
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => return moved,
             Poll::Ready(Ok(())) => {
                 match read_all(source, log, clock, READS_IN_A_ROW, Source::read_if_ready) {
-                    Reading::Empty => read_any = true,
-                    Reading::More => return Poll::Ready(()),
+                    Reading::Empty => moved = Moved::All,
+                    Reading::More => return Moved::Part,
                     Reading::Ended => {
                         *slot = None;
-                        return Poll::Ready(());
+                        return Moved::All;
                     }
                 }
             }
             Poll::Ready(Err(_)) => {
                 *slot = None;
-                return Poll::Ready(());
+                return Moved::All;
             }
         }
     }

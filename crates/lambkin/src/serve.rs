@@ -93,7 +93,10 @@ async fn serve(
     config.scaling_rate = settings.scaling_rate;
     config.zygotes = settings.zygotes;
     let sessions = Arc::new(Sessions::open(&settings.data_dir, Arc::clone(&clock)).context("session key")?);
-    let endpoint = Arc::new(FunctionEndpoint::new(address.port(), open_files()));
+    let open_files = open_files();
+    config.max_environments =
+        share(open_files, ENVIRONMENTS_PART * FILES_OF_ENVIRONMENT, config.max_environments);
+    let endpoint = Arc::new(FunctionEndpoint::new(address.port(), open_files));
     config.endpoint = Some(endpoint.clone());
     let iam = Arc::new(IamService::new(store.metadata.clone(), Arc::clone(&clock)).await?);
     config.credentials = Some(Arc::new(FunctionSessions::new(sessions.clone(), iam.roles())));
@@ -163,7 +166,8 @@ async fn serve(
             }
         }
     };
-    let options = ServeOptions { grace: settings.stop, tls, ..ServeOptions::default() };
+    let mut options = ServeOptions { grace: settings.stop, tls, ..ServeOptions::default() };
+    options.max_connections = share(open_files, CONNECTIONS_PART, options.max_connections);
     lambkin_wire::serve(listener, front, options, stop).await;
 
     helpers.shutdown().await;
@@ -207,6 +211,20 @@ fn open_files() -> u64 {
             limit.current.unwrap_or(u64::MAX)
         }
     }
+}
+
+/// Part of the open files that callers' connections may take; functions' connections take as much
+/// (see [`FunctionEndpoint::new`]).
+const CONNECTIONS_PART: u64 = 4;
+/// Part of the open files that execution environments may take. What is left is for the store and for moments.
+const ENVIRONMENTS_PART: u64 = 3;
+/// Open files of an environment at most: its process, channel, output, control files, listeners, the connections
+/// that are its own, and what is open while it is made.
+const FILES_OF_ENVIRONMENT: u64 = 28;
+
+/// How many there may be of what takes this part of the open files each, and at most so many.
+fn share(open_files: u64, part: u64, most: usize) -> usize {
+    usize::try_from(open_files / part).unwrap_or(usize::MAX).clamp(1, most)
 }
 
 /// User ids of one server's sandboxes: at most so many sandboxes at once.

@@ -17,11 +17,14 @@ use std::net::TcpListener as StdTcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
 
 use crate::session::{Answer, Event, ProcessEnd, Readiness};
 pub(crate) use extensions::Extensions;
@@ -34,6 +37,9 @@ const MAX_CONNECTIONS: usize = 32;
 /// How often connections are polled again at once because they woke themselves, before other tasks run.
 const ROUNDS: usize = 16;
 
+/// Pause before the next connection is accepted where the server lacks descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(50);
+
 type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The server's side of the Runtime API of one environment.
@@ -45,6 +51,8 @@ pub(crate) struct HttpSession {
     /// Wakes `signal`.
     waker: Waker,
     process_end: ProcessEnd,
+    /// Until when no connection is accepted, for want of descriptors or memory.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl fmt::Debug for HttpSession {
@@ -76,6 +84,7 @@ impl HttpSession {
             waker: Waker::from(Arc::clone(&signal)),
             signal,
             process_end: ProcessEnd::default(),
+            pause: None,
         })
     }
 
@@ -180,7 +189,12 @@ impl HttpSession {
     /// Accepts what has come and polls each connection once; whether there may be more to do.
     fn poll_once(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut accepted = false;
-        while self.connections.len() < MAX_CONNECTIONS {
+        if let Some(pause) = &mut self.pause
+            && pause.as_mut().poll(cx).is_ready()
+        {
+            self.pause = None;
+        }
+        while self.pause.is_none() && self.connections.len() < MAX_CONNECTIONS {
             match self.listener.poll_accept(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok((stream, _))) => {
@@ -189,6 +203,13 @@ impl HttpSession {
                 }
                 // The peer went before it was accepted.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Poll::Ready(Err(error)) if is_want(&error) => {
+                    let mut pause = Box::pin(tokio::time::sleep(PAUSE));
+                    // Polled, so that it wakes.
+                    if pause.as_mut().poll(cx).is_pending() {
+                        self.pause = Some(pause);
+                    }
+                }
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
@@ -196,6 +217,12 @@ impl HttpSession {
         self.connections.retain_mut(|connection| connection.as_mut().poll(cx).is_pending());
         Ok(accepted || full && self.connections.len() < MAX_CONNECTIONS)
     }
+}
+
+/// Whether the server lacks what a connection needs, for the moment.
+fn is_want(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
 /// Serves one connection to its end.

@@ -43,6 +43,11 @@ pub(crate) enum Request {
         /// The name.
         name: String,
     },
+    /// End this sandbox, which the server cannot do: it had no room for its descriptors.
+    End {
+        /// Number of the sandbox.
+        key: u64,
+    },
     /// End all sandboxes, remove everything, say [`Reply::Bye`], exit.
     Shutdown,
 }
@@ -186,7 +191,8 @@ pub(crate) fn send<M: Serialize>(
     socket::send(socket, &data, fds)
 }
 
-/// The next message on a socket with its descriptors; `None` when the other side has closed.
+/// The next message on a socket with its descriptors; `None` when the other side has closed. Descriptors for which
+/// this process has no room are missing, the last ones first.
 ///
 /// # Errors
 /// `WouldBlock` when there is none and `wait` is not set.

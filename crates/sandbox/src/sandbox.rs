@@ -258,6 +258,12 @@ impl Sandbox {
     pub async fn wait(&self) -> ExitStatus {
         self.link.wait().await.status
     }
+
+    /// Whether it has ended because its spawner process was lost; known when [`Sandbox::wait`] has returned.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.link.ended().is_some_and(|ended| ended.lost)
+    }
 }
 
 impl Drop for Sandbox {

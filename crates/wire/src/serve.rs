@@ -5,7 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -80,6 +80,7 @@ pub async fn serve(
     let handshakes = Arc::new(Semaphore::new(options.max_handshakes));
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
+    let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -113,7 +114,10 @@ pub async fn serve(
             }
             Err(error) => {
                 // Out of descriptors or memory: the next try would fail as fast.
-                tracing::warn!(%error, "cannot accept a connection");
+                if complained.is_none_or(|at| at.elapsed() > COMPLAINTS) {
+                    complained = Some(Instant::now());
+                    tracing::warn!(%error, "cannot accept connections; they wait");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -130,6 +134,9 @@ pub async fn serve(
         connections.shutdown().await;
     }
 }
+
+/// How often it is logged that connections cannot be accepted.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 
 async fn accept(
     listener: &TcpListener,

@@ -1,6 +1,7 @@
 """Making functions for tests."""
 
 import base64
+import functools
 import io
 import json
 import re
@@ -27,6 +28,7 @@ def zip_of(files):
     return buffer.getvalue()
 
 
+@functools.cache
 def runtimes():
     """The runtimes that `lambkin doctor` lists as available."""
     if not LAMBKIN.exists():

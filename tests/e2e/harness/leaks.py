@@ -75,7 +75,8 @@ def network(data_dir):
     elements = []
     for name, body in re.findall(r"set (\w+) \{(.*?)\n\t\}", sets, re.S):
         if re.match("internet|learned|list_", name):
-            elements += re.findall(r"elements = \{(.*?)\}", body, re.S)
+            for listed in re.findall(r"elements = \{(.*?)\}", body, re.S):
+                elements += [element.strip() for element in listed.split(",")]
     routes = [line for line in _output("ip", "-4", "route").splitlines() if "metric %d" % number in line]
     return links + elements, [table] * bool(sets) + routes
 
@@ -148,6 +149,7 @@ class Baseline:
         self.pid = server.process.pid
         self.family = family(self.pid)
         self.cgroups = cgroups(server.data_dir)
+        self.network = set(network(server.data_dir)[0])
         assert self.cgroups or not server.cgroups, "no cgroups of this server: the look for leaks would be blind"
         self.mounts = {}
         self.descriptors = {pid: descriptors(pid) for pid in self.family}
@@ -169,9 +171,9 @@ class Baseline:
                 return "cgroups left: %s" % sorted(more)
             if self.server.cgroups and len(groups) != len(kept):
                 return "%d zygotes, but the cgroups %s" % (len(kept), sorted(groups))
-            more, _ = network(self.server.data_dir)
+            more = set(network(self.server.data_dir)[0]) - self.network
             if more:
-                return "network of sandboxes left: %s" % more
+                return "network of sandboxes left: %s" % sorted(more)
             for pid in self.family:
                 # the spawner arranges its own namespace at the first sandbox
                 seen = mounts(pid)

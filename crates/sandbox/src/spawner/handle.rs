@@ -69,6 +69,7 @@ enum Job {
     Create { key: u64, spec: Box<SandboxSpec>, fds: Vec<OwnedFd>, pending: Box<Pending> },
     KeepZygote { name: String, spec: Box<SandboxSpec> },
     EndZygote { name: String },
+    End { generation: u64, key: u64 },
     Lost { generation: u64 },
     Shutdown(oneshot::Sender<()>),
     Close,
@@ -281,6 +282,7 @@ impl Manager {
                     self.zygotes.remove(&name);
                     self.tell(&Request::EndZygote { name });
                 }
+                Job::End { generation, key } => self.end(generation, key),
                 Job::Lost { generation } => self.lost(generation),
                 Job::Shutdown(done) => {
                     self.shut_down(Request::Shutdown);
@@ -400,6 +402,14 @@ impl Manager {
         let _ = pending.reply.send(Err(SandboxError::SpawnerLost));
     }
 
+    /// Has the spawner end a sandbox that could not be taken over.
+    fn end(&self, generation: u64, key: u64) {
+        if let Some(connection) = self.connection.as_ref().filter(|found| found.generation == generation) {
+            // If it fails the spawner is lost, and the sandbox with it.
+            let _ = protocol::send(connection.socket.as_fd(), &Request::End { key }, &[]);
+        }
+    }
+
     /// Collects a spawner process that has ended unasked and clears what it left.
     fn lost(&mut self, generation: u64) {
         if self.connection.as_ref().is_none_or(|connection| connection.generation != generation) {
@@ -476,7 +486,11 @@ impl Reader {
         loop {
             match protocol::receive(self.socket.as_fd(), &mut buffer, true) {
                 Ok(Some((Reply::Bye, _))) => return,
-                Ok(Some((reply, fds))) => self.state.take(reply, fds),
+                Ok(Some((reply, fds))) => {
+                    if let Some(key) = self.state.take(reply, fds) {
+                        let _ = self.commands.send(Job::End { generation: self.generation, key });
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => {
                     tracing::error!(%error, "sandbox spawner talks nonsense");

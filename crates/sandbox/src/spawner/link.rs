@@ -27,6 +27,8 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// What it used.
     pub(crate) usage: Option<Usage>,
+    /// Because its spawner process was lost.
+    pub(crate) lost: bool,
 }
 
 /// Connects a [`Sandbox`] with the thread that hears of its end.
@@ -66,9 +68,9 @@ impl Link {
     pub(crate) async fn wait(&self) -> Ended {
         let mut receiver = self.ended.subscribe();
         match receiver.wait_for(Option::is_some).await {
-            Ok(ended) => ended.unwrap_or(Ended { status: LOST, usage: None }),
+            Ok(ended) => ended.unwrap_or(LOST),
             // The sender lives in `self`.
-            Err(_) => Ended { status: LOST, usage: None },
+            Err(_) => LOST,
         }
     }
 
@@ -93,14 +95,14 @@ impl Link {
         lock(&self.tmp).take();
         if let Some(watch) = lock(&self.watch).take() {
             let (status, usage) = watch.subject().end(ended.status);
-            ended = Ended { status, usage: Some(usage) };
+            ended = Ended { status, usage: Some(usage), ..ended };
         }
         self.ended.send_replace(Some(ended));
     }
 }
 
 /// What is reported for sandboxes whose spawner was lost: the kernel killed them.
-const LOST: ExitStatus = ExitStatus::Signal(9);
+const LOST: Ended = Ended { status: ExitStatus::Signal(9), usage: None, lost: true };
 
 /// Locks; a panic of another holder does not matter, for nothing is left half-done under these locks.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -206,10 +208,12 @@ impl State {
         lock(&self.table).pending.remove(&key)
     }
 
-    /// Acts on what the spawner says.
-    pub(super) fn take(&self, reply: Reply, fds: Vec<OwnedFd>) {
+    /// Acts on what the spawner says. Answers the number of a sandbox that could not be taken over and is to end.
+    pub(super) fn take(&self, reply: Reply, fds: Vec<OwnedFd>) -> Option<u64> {
         match reply {
-            Reply::Created { key, parts, link, origin } => self.created(key, parts, (link, origin), fds),
+            Reply::Created { key, parts, link, origin } => {
+                return self.created(key, parts, (link, origin), fds);
+            }
             Reply::Zygote { name, event } => self.zygote(&name, event),
             Reply::Network(network) => {
                 self.network.send_replace(Some(network));
@@ -235,7 +239,7 @@ impl State {
                 let mut table = lock(&self.table);
                 let link = table.running.remove(&key).map(|(_, link)| link);
                 if let Some(link) = &link {
-                    link.end(Ended { status, usage: Some(usage) });
+                    link.end(Ended { status, usage: Some(usage), lost: false });
                 }
                 table.teardowns.insert(key, link);
             }
@@ -244,6 +248,7 @@ impl State {
             }
             Reply::Ready { .. } | Reply::Unable(_) | Reply::Bye => {}
         }
+        None
     }
 
     fn created(
@@ -252,9 +257,15 @@ impl State {
         parts: Vec<Part>,
         (outside, origin): (Option<(String, u32)>, Origin),
         fds: Vec<OwnedFd>,
-    ) {
+    ) -> Option<u64> {
         let mut table = lock(&self.table);
-        let Some(pending) = table.pending.remove(&key) else { return };
+        let pending = table.pending.remove(&key)?;
+        if fds.len() < parts.len() {
+            table.teardowns.insert(key, None);
+            let error = io::Error::from_raw_os_error(libc::EMFILE);
+            let _ = pending.reply.send(Err(SandboxError::step("take descriptors", &error)));
+            return Some(key);
+        }
         let (mut init, mut program, mut tmp, mut members) = (None, None, None, None);
         let (mut controls, mut listeners, mut sockets) = (Vec::new(), Vec::new(), Vec::new());
         for (part, fd) in parts.into_iter().zip(fds) {
@@ -270,15 +281,16 @@ impl State {
         }
         let (Some(init), Some(program)) = (init, program) else {
             let _ = pending.reply.send(Err(SandboxError::SpawnerLost));
-            return;
+            return None;
         };
         let subject = members.map(|members| self.subject(members, &pending.parts, &init, tmp.as_ref()));
         let watch = match (subject.transpose(), &self.watcher) {
             (Ok(Some(subject)), Some(watcher)) => Some(watcher.watch(subject)),
             (Ok(_), _) => None,
             (Err(error), _) => {
+                table.teardowns.insert(key, None);
                 let _ = pending.reply.send(Err(SandboxError::step("copy descriptors", &error)));
-                return;
+                return Some(key);
             }
         };
         let link = Link::new(tmp, watch);
@@ -290,6 +302,7 @@ impl State {
         let sandbox = Sandbox::new(pending.parts, ways, Controls::new(controls), link);
         // If nobody waits any more it is dropped here, which ends it.
         let _ = pending.reply.send(Ok(sandbox));
+        None
     }
 
     fn subject(
@@ -330,7 +343,7 @@ impl State {
         let running: Vec<_> = table.running.extract_if(|_, (of, _)| lost(of)).collect();
         for (key, (_, link)) in running {
             table.teardowns.insert(key, None);
-            link.end(Ended { status: LOST, usage: None });
+            link.end(LOST);
         }
     }
 

@@ -237,6 +237,11 @@ impl Server {
             }
             Ok(Some((Request::KeepZygote { name, spec }, _))) => self.keep_zygote(name, *spec),
             Ok(Some((Request::EndZygote { name }, _))) => self.zygotes.end(&name),
+            Ok(Some((Request::End { key }, _))) => {
+                if let Some(live) = self.live.get(&key) {
+                    live.kill();
+                }
+            }
             Ok(Some((Request::Shutdown, _))) => self.close(true),
             Ok(Some((Request::Configure(_), _))) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -488,9 +493,13 @@ impl Server {
         fds: Vec<OwnedFd>,
     ) {
         let Some(live) = self.live.get_mut(&key) else { return };
+        if fds.len() < parts.len() {
+            live.kill();
+            let error = io::Error::from_raw_os_error(libc::EMFILE);
+            return self.failed(key, SandboxError::step("take descriptors of init", &error));
+        }
         let used = live.zygote.map(|number| (number, origin.clone()));
         let mut passed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-        parts.truncate(passed.len());
         parts.push(Part::Init);
         passed.push(live.init.as_fd());
         for (kind, fd) in live.group.controls().list() {

@@ -216,6 +216,16 @@ pub(crate) fn refuse_publish_to(publish_to: Option<&str>) -> Result<(), AwsError
     }
 }
 
+/// What the disk refused while a package was unpacked.
+pub(crate) fn io_error(error: &std::io::Error) -> lambkin_core::metadata::StoreError {
+    use lambkin_core::metadata::StoreError;
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded => StoreError::Full,
+        _ => StoreError::Failed(format!("unpacking: {error}")),
+    }
+}
+
 /// AWS's texts for packages it does not take; what exactly is wrong goes to the log.
 pub(crate) fn package_error(error: PackageError) -> AwsError {
     match error {
@@ -227,7 +237,7 @@ pub(crate) fn package_error(error: PackageError) -> AwsError {
         PackageError::Archive(ArchiveError::TooLarge) => {
             invalid(format!("Unzipped size must be smaller than {} bytes", super::archive::MAX_UNZIPPED))
         }
-        PackageError::Archive(ArchiveError::Io(error)) => faults::service(error),
+        PackageError::Archive(ArchiveError::Io(error)) => faults::store(io_error(&error)),
         PackageError::Store(error) => faults::store(error),
         PackageError::Interrupted => faults::service("unpacking was interrupted"),
     }

@@ -10,9 +10,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::Inner;
+use super::archive::ArchiveError;
 use super::catalogue::{Entry, Unsettled, VersionEntry};
 use super::code::PackageError;
-use super::create::new_revision_id;
+use super::create::{io_error, new_revision_id};
 use super::function_settings::RuntimeManagement;
 use super::names::Version;
 use super::record::{FunctionRecord, KIND, Snapshot, State, Status, Update, VERSION_KIND, part_key};
@@ -107,6 +108,8 @@ async fn prepare(
         match inner.code.ensure(&package.sha256).await {
             Ok(()) => {}
             Err(PackageError::Store(error)) if !matches!(error, StoreError::NotFound) => return Err(error),
+            // The disk may have room again later; the package is not the worse for it.
+            Err(PackageError::Archive(ArchiveError::Io(error))) => return Err(io_error(&error)),
             Err(error) => {
                 tracing::error!(function = %entry.record.name, %error, "cannot unpack a stored package");
                 let reason = format!("The deployment package or a layer cannot be read: {error}.");
