@@ -1,31 +1,25 @@
-"""Properties of the whole Lambda API on random requests, made from the model's shapes and constraints: what valid
-ones put is read back equal, broken ones get an error that the model names, and none gets a 5xx.
+"""What random valid requests put is read back equal. They are made from the model's shapes and constraints, with what
+AWS wants beyond them as rules; `test_random_requests.py` makes those that are not valid.
 
 `ROUNDTRIP_TIMES=50` makes fifty times as many requests as CI does, `ROUNDTRIP_SEED` makes others."""
 
 import json
 import os
-import re
 import time
-from urllib.parse import urlencode
 
 import botocore.session
 import pytest
-from botocore.serialize import create_serializer
 
 from harness.functions import zip_of
-from harness.shapes import OMIT, Generator, encode, text_for
+from harness.shapes import OMIT, Generator, text_for
 
 MODEL = botocore.session.get_session().get_service_model("lambda")
-SERIALIZER = create_serializer("rest-json", False)
 SEED = int(os.environ.get("ROUNDTRIP_SEED", "1"))
 TIMES = float(os.environ.get("ROUNDTRIP_TIMES", "1"))
 
 # What the server says of odd but valid requests.
 pytestmark = pytest.mark.allow_log(r"WARN lambkin_services::lambda")
 
-# Errors that AWS answers without naming them in any operation: of the request's form and of the caller's rights.
-UNNAMED = {"ValidationException", "SerializationException", "AccessDeniedException", "RequestEntityTooLargeException"}
 ARN = "arn:aws:lambda:us-east-1:000000000000:"
 
 
@@ -394,12 +388,6 @@ def test_small_settings(dev_client, function):
         value = g.rng.choice(["Auto", "FunctionUpdate"])
         dev_client.put_runtime_management_config(FunctionName=function, UpdateRuntimeOn=value)
         assert dev_client.get_runtime_management_config(FunctionName=function)["UpdateRuntimeOn"] == value
-        value = g.rng.choice([0, 1, g.rng.randint(2, 899), 900])
-        dev_client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=value)
-        assert dev_client.get_function_concurrency(FunctionName=function)["ReservedConcurrentExecutions"] == value
-        assert dev_client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"] == 1000 - value
-        dev_client.delete_function_concurrency(FunctionName=function)
-        assert "ReservedConcurrentExecutions" not in dev_client.get_function_concurrency(FunctionName=function)
         given = tags(g)
         dev_client.tag_resource(Resource=arn, Tags=given)
         assert dev_client.list_tags(Resource=arn)["Tags"] == given
@@ -438,130 +426,128 @@ def test_permissions(dev_client, function):
         dev_client.remove_permission(StatementId=request["StatementId"], **where)
 
 
-# -- requests that are not valid, or only by their form
+# -- event source mappings: what each kind of source takes, and what it is without being asked
 
-NAMES = ["known", "nobody", "known:live", "known:1", "known:9", ARN + "function:known", ARN + "function:nobody"]
-# Names of what there is, so that requests get further than "not found".
-PLAUSIBLE = {
-    "FunctionName": lambda g: g.rng.choice(NAMES),
-    "NamespacedFunctionName": lambda g: g.rng.choice(NAMES),
-    "UnqualifiedFunctionName": lambda g: g.rng.choice(["known", "nobody", ARN + "function:known"]),
-    "FunctionUrlFunctionName": lambda g: g.rng.choice(["known", "nobody", "known:live"]),
-    "NumericLatestPublishedOrAliasQualifier": lambda g: g.rng.choice(["$LATEST", "1", "9", "live", "none", OMIT]),
-    "Qualifier": lambda g: g.rng.choice(["$LATEST", "1", "9", "live", OMIT]),
-    "FunctionUrlQualifier": lambda g: g.rng.choice(["live", "next", OMIT]),
-    "CreateFunctionRequest.FunctionName": lambda g: "any-%d" % g.rng.randint(1, 5),
-    "TaggableResource": lambda g: g.rng.choice([ARN + "function:known", ARN + "function:nobody"]),
-    "PolicyResourceArn": lambda g: g.rng.choice([ARN + "function:known", ARN + "function:known:live", ARN + "function:nobody"]),
+FAILURES = {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:failed"}}
+POLLED = {
+    "MaximumRecordAgeInSeconds": lambda g: g.rng.choice([-1, 60, 604800, g.rng.randint(60, 604800)]),
+    "MaximumRetryAttempts": lambda g: g.rng.choice([-1, 0, 10000]),
+    "BisectBatchOnFunctionError": lambda g: g.chance(0.5),
+    "ParallelizationFactor": lambda g: g.rng.randint(1, 10),
+    "TumblingWindowInSeconds": lambda g: g.rng.randint(0, 900),
+    "DestinationConfig": lambda g: FAILURES,
+}
+FOR_ALL = {
+    "MaximumBatchingWindowInSeconds": lambda g: g.rng.randint(1, 300),
+    "FilterCriteria": lambda g: {"Filters": [{"Pattern": json.dumps({"body": {"a": [g.rng.randint(0, 99)]}})}]},
+    "FunctionResponseTypes": lambda g: ["ReportBatchItemFailures"],
+    "BatchSize": lambda g: g.rng.randint(1, 10),
+}
+STREAM_DEFAULTS = {
+    "BatchSize": 100, "MaximumBatchingWindowInSeconds": 0, "MaximumRecordAgeInSeconds": -1, "MaximumRetryAttempts": -1,
+    "BisectBatchOnFunctionError": False, "ParallelizationFactor": 1, "TumblingWindowInSeconds": 0,
 }  # fmt: skip
-# Functions are not run here, and the one with versions stays.
-NOT_RANDOM = {"Invoke", "InvokeAsync", "InvokeWithResponseStream", "DeleteFunction"}
+SOURCES = {
+    "arn:aws:sqs:us-east-1:000000000000:q%d": (
+        {**FOR_ALL, "ScalingConfig": lambda g: {"MaximumConcurrency": g.rng.randint(2, 1000)}}, {},
+        {"BatchSize": 10, "MaximumBatchingWindowInSeconds": 0},
+    ),
+    "arn:aws:kinesis:us-east-1:000000000000:stream/s%d": (
+        {**FOR_ALL, **POLLED}, {"StartingPosition": ["LATEST", "TRIM_HORIZON"]}, STREAM_DEFAULTS,
+    ),
+    "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/%d": (
+        {**FOR_ALL, **POLLED}, {"StartingPosition": ["LATEST", "TRIM_HORIZON"]}, STREAM_DEFAULTS,
+    ),
+}  # fmt: skip
 
 
-def send(server, operation, request, spoiled=None):
-    """Sends a request as botocore would, its body replaced by that of `spoiled`, which no client would send."""
-    parts = SERIALIZER.serialize_to_request(request, operation)
-    body, query = parts["body"], parts["query_string"]
-    if spoiled is not None:
-        travels = {name for name, member in operation.input_shape.members.items() if "location" not in member.serialization}
-        payload = operation.input_shape.serialization.get("payload")
-        if payload is not None:
-            body = encode(spoiled[payload])
-        elif parts["method"] != "GET":
-            body = encode({name: value for name, value in spoiled.items() if name in travels})
-    path = parts["url_path"]
-    if query:
-        path += ("&" if "?" in path else "?") + urlencode(query, doseq=True)
-    headers = {name: re.sub("[^ -~]", "", value).strip() for name, value in parts["headers"].items()}
-    headers.setdefault("Content-Type", "application/json")
-    return server.http(parts["method"], path, headers, body or b"")
+def mapped(client, uuid):
+    """A mapping once it is in a final state."""
+    deadline = time.monotonic() + 30
+    while True:
+        found = plain(client.get_event_source_mapping(UUID=uuid))
+        if found["State"] in ("Enabled", "Disabled"):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.005)
 
 
-def verdict(operation, answer):
-    """What is wrong with an answer, or None."""
-    if answer.status < 300:
-        return None
-    code = (answer.headers.get("x-amzn-errortype") or "").split(":")[0]
-    if answer.status == 501 and code == "NotImplementedException":
-        return None
-    named = {shape.name for shape in operation.error_shapes} | UNNAMED
-    if not 400 <= answer.status < 500:
-        return "a %d" % answer.status
-    if code not in named:
-        return "the model does not name %s" % code
-    return None
+def test_event_source_mappings(dev_client, function):
+    g = generator(10)
+    for count in range(times(25)):
+        source = g.rng.choice(list(SOURCES))
+        settings, needed, wanted = SOURCES[source]
+
+        def some():
+            return {name: make(g) for name, make in settings.items() if g.chance(0.5)}
+
+        request = {"FunctionName": g.rng.choice(["known", "known:live"]), "EventSourceArn": source % count, **some()}
+        request.update({name: g.rng.choice(values) for name, values in needed.items()})
+        if g.chance(0.5):
+            request["Enabled"] = g.chance(0.5)
+        note(request)
+        uuid = dev_client.create_event_source_mapping(**request)["UUID"]
+        wanted = {**wanted, **{name: value for name, value in request.items() if name not in ("FunctionName", "Enabled")}}
+        wanted["State"] = "Enabled" if request.get("Enabled", True) else "Disabled"
+        wanted["FunctionArn"] = ARN + "function:" + request["FunctionName"]
+        for last in (False, True):
+            found = mapped(dev_client, uuid)
+            assert_reads(found, wanted)
+            assert found in dev_client.list_event_source_mappings(EventSourceArn=source % count)["EventSourceMappings"]
+            if last:
+                break
+            request = some()
+            if g.chance(0.5):
+                request["Enabled"] = g.chance(0.5)
+                wanted["State"] = "Enabled" if request["Enabled"] else "Disabled"
+            note(request)
+            dev_client.update_event_source_mapping(UUID=uuid, **request)
+            wanted.update({name: value for name, value in request.items() if name != "Enabled"})
+        dev_client.delete_event_source_mapping(UUID=uuid)
 
 
-def spoil(g, operation, request):
-    """A request with one constraint broken, `(what, parameters for botocore, members of the body)`."""
-    found = g.broken(operation, request)
-    if found is None:
-        return None
-    what, broken = found
-    top = what.split(" ")[0].split(".")[0]
-    member = operation.input_shape.members[top]
-    if "location" in member.serialization:
-        # no header can carry it
-        if member.serialization["location"] == "header" and not str(broken[top]).isprintable():
-            return None
-        return what, broken, None
-    # the parameters stay those that botocore can write
-    return what, request, broken
+def test_code_signing_configs(dev_client):
+    profile = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/"
+    rules = {
+        "Arn": lambda g: profile + text_for("[a-zA-Z0-9_]{2,64}/[a-zA-Z0-9]{10}").make(g.rng, 13, 75),
+        "Tags": tags,
+        "CreateCodeSigningConfigRequest.CodeSigningConfigArn": omit,
+    }
+    g = generator(11, rules)
+    create, update = (MODEL.operation_model(name + "CodeSigningConfig") for name in ("Create", "Update"))
+    for _ in range(times(15)):
+        request = g.request(create)
+        note(request)
+        arn = dev_client.create_code_signing_config(**request)["CodeSigningConfig"]["CodeSigningConfigArn"]
+        assert dev_client.list_tags(Resource=arn)["Tags"] == request.get("Tags", {})
+        wanted = {"Description": "", "CodeSigningPolicies": {"UntrustedArtifactOnDeployment": "Warn"}}
+        for last in (False, True):
+            wanted["Description"] = request.get("Description", wanted["Description"])
+            for name in ("AllowedPublishers", "CodeSigningPolicies"):
+                # an empty structure sets nothing
+                wanted[name] = request.get(name) or wanted.get(name)
+            found = dev_client.get_code_signing_config(CodeSigningConfigArn=arn)["CodeSigningConfig"]
+            assert found.get("Description", "") == wanted["Description"]
+            assert_reads(found, {name: wanted[name] for name in ("AllowedPublishers", "CodeSigningPolicies")})
+            listed = dev_client.get_paginator("list_code_signing_configs").paginate().build_full_result()
+            assert found in listed["CodeSigningConfigs"]
+            if last:
+                break
+            request = g.request(update, CodeSigningConfigArn=arn)
+            note(request)
+            dev_client.update_code_signing_config(**request)
+        dev_client.delete_code_signing_config(CodeSigningConfigArn=arn)
 
 
-def clean(client):
-    """Removes what random requests have made, but for the function that they are about."""
-    for page in client.get_paginator("list_functions").paginate():
-        for one in page["Functions"]:
-            if one["FunctionName"] != "known":
-                settle(client, one["FunctionName"])
-                client.delete_function(FunctionName=one["FunctionName"])
-
-
-def test_broken_requests_get_errors_that_the_model_names(dev_server, dev_client, function):
-    g = generator(7, PLAUSIBLE)
-    wrong, sent = [], 0
-    for name in MODEL.operation_names:
-        operation = MODEL.operation_model(name)
-        if operation.input_shape is None or operation.has_event_stream_input:
-            continue
-        for _ in range(times(12)):
-            made = spoil(g, operation, g.request(operation, optional=0.6))
-            if made is None:
-                continue
-            what, request, body = made
-            answer = send(dev_server, operation, request, body)
-            sent += 1
-            problem = verdict(operation, answer)
-            if answer.status < 300:
-                problem = "taken"
-            elif answer.status == 501:
-                problem = "not refused for what is wrong with it"
-            if problem:
-                wrong.append("%s, %s: %s: %s" % (name, what, problem, answer.body[:300]))
-    print("%d requests" % sent)
-    clean(dev_client)
-    assert not wrong, "%d of %d:\n%s" % (len(wrong), sent, "\n".join(wrong[:40]))
-
-
-def test_plausible_requests_get_no_5xx(dev_server, dev_client, function):
-    g = generator(8, PLAUSIBLE)
-    wrong, sent = [], 0
-    good = zip_of({"app.py": "def handler(event, context): pass\n"})
-    for name in MODEL.operation_names:
-        operation = MODEL.operation_model(name)
-        if name in NOT_RANDOM or operation.has_event_stream_input:
-            continue
-        for _ in range(times(10)):
-            request = g.request(operation, optional=g.rng.choice([0, 0.2, 0.6])) if operation.input_shape else {}
-            for place in (request, request.get("Code", {})):
-                if "ZipFile" in place and g.chance(0.8):
-                    place["ZipFile"] = good
-            answer = send(dev_server, operation, request)
-            sent += 1
-            problem = verdict(operation, answer)
-            if problem:
-                wrong.append("%s: %s: %s: %r" % (name, problem, answer.body[:300], request))
-    print("%d requests" % sent)
-    clean(dev_client)
-    assert not wrong, "%d of %d:\n%s" % (len(wrong), sent, "\n".join(wrong[:40]))
+def test_reserved_concurrency(dev_client, function):
+    g = generator(12)
+    for _ in range(times(10)):
+        number = g.rng.choice([0, 900, g.rng.randint(0, 900)])
+        dev_client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=number)
+        assert dev_client.get_function_concurrency(FunctionName=function)["ReservedConcurrentExecutions"] == number
+        shown = dev_client.get_function(FunctionName=function)["Concurrency"]
+        assert shown == {"ReservedConcurrentExecutions": number}
+        limits = dev_client.get_account_settings()["AccountLimit"]
+        assert limits["UnreservedConcurrentExecutions"] == limits["ConcurrentExecutions"] - number
+        dev_client.delete_function_concurrency(FunctionName=function)
+        assert "ReservedConcurrentExecutions" not in dev_client.get_function_concurrency(FunctionName=function)
