@@ -27,8 +27,9 @@ exports.handler = awslambda.streamifyResponse(async (event, stream, context) => 
     stream.write('part ' + i + '\\n');
   }
   if (event.fail) throw new RangeError('midway');
-  if (event.loose) { setTimeout(() => { throw new TypeError('loose'); }, 1); await sleep(5000); }
-  if (event.exit) process.exit(3);
+  // what is still on its way at a sudden end is lost, on AWS too
+  if (event.loose) { setTimeout(() => { throw new TypeError('loose'); }, 500); await sleep(5000); }
+  if (event.exit) { await sleep(500); process.exit(3); }
   if (event.hang) await sleep(60000);
   if (event.size) {
     // keeps to the pace of the reader
