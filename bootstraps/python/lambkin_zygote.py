@@ -61,6 +61,11 @@ _LONGEST_MESSAGE = 192 * 1024
 _MOST_FDS = 32
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl.argtypes = (ctypes.c_int,) + (ctypes.c_ulong,) * 4
+_libc.sbrk.argtypes = (ctypes.c_long,)
+_libc.sbrk.restype = ctypes.c_uint64
+# Without what the interpreter does at a fork: for the process between, which does next to nothing.
+_bare_fork = ctypes.PyDLL(None, use_errno=True).fork
 _pair = ctypes.c_uint64 * 2
 
 
@@ -92,12 +97,8 @@ def _check(result):
         raise OSError(number, os.strerror(number))
 
 
-def _prctl(option, argument, *more):
-    number = ctypes.c_ulong
-    values = [number(argument)] + [number(value) for value in more]
-    while len(values) < 4:
-        values.append(number(0))
-    _check(_libc.prctl(option, *values))
+def _prctl(option, argument, more=0):
+    _check(_libc.prctl(option, argument, more, 0, 0))
 
 
 def _receive(connection):
@@ -151,7 +152,7 @@ def _fork(fds):
     """
     try:
         _check(_libc.setns(fds[1], CLONE_NEWPID))
-        is_zygote = os.fork() != 0
+        is_zygote = _bare_fork() != 0  # as it is where that fails
     except OSError:
         is_zygote = True
     if is_zygote:
@@ -188,6 +189,7 @@ class _Program:
         self._lines = [ctypes.create_string_buffer(lines, len(lines)) for lines in filters]
         self._filters = [_Filter(len(lines) // 8, ctypes.addressof(lines)) for lines in self._lines]
         self._environment = None
+        self._memory = _memory_map()
         # What the interpreter's start has added, as LC_CTYPE where the locale is not installed.
         given = os.environ.pop("_LAMBKIN_ZYGOTE").split(",")
         self._added = {name: value for name, value in os.environ.items() if name not in given}
@@ -229,8 +231,9 @@ class _Program:
             _check(_libc.setns(fd, kind))
         # its files in /proc would belong to root of the host
         _prctl(PR_SET_DUMPABLE, 1)
-        with open("/proc/self/oom_score_adj", "wb", 0) as file:
-            file.write(order["oom_score"].encode())
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(score, order["oom_score"].encode())
+        os.close(score)
         for resource, value in order["limits"]:
             _set_limit(resource, value)
         if order["clears_groups"]:
@@ -260,10 +263,9 @@ class _Program:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _drop_capabilities(self):
-        none = ctypes.c_ulong(0)
         prctl = _libc.prctl
         for capability in range(64):
-            if prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), none, none, none):
+            if prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
                 number = ctypes.get_errno()
                 if number == errno.EINVAL:
                     break  # past the last capability that this kernel knows
@@ -290,37 +292,12 @@ class _Program:
         """Has /proc/self/environ show what an executed program would have been given."""
         text = b"".join(os.fsencode(name) + b"=" + os.fsencode(value) + b"\0" for name, value in variables)
         self._environment = block = ctypes.create_string_buffer(text, max(1, len(text)))
-        with open("/proc/self/stat", "rb", 0) as file:
-            fields = file.read(4096).rpartition(b")")[2].split()
-        # numbers of proc(5), less 3 for those before the state
-        start_code, end_code, start_stack = (int(fields[number - 3]) for number in (26, 27, 28))
-        start_data, end_data, start_brk, arg_start, arg_end = (int(fields[number - 3]) for number in range(45, 50))
-        _libc.sbrk.restype = ctypes.c_uint64
-        start = ctypes.addressof(block)
-        new = _MemoryMap(
-            start_code,
-            end_code,
-            start_data,
-            end_data,
-            start_brk,
-            _libc.sbrk(ctypes.c_long(0)),
-            start_stack,
-            arg_start,
-            arg_end,
-            start,
-            start + len(text),
-            0,
-            0,
-            0xFFFFFFFF,
-        )
+        new = self._memory
+        new.brk = _libc.sbrk(0)
+        new.env_start = ctypes.addressof(block)
+        new.env_end = new.env_start + len(text)
         # Not every kernel can do it; then it shows what the zygote was given.
-        _libc.prctl(
-            PR_SET_MM,
-            ctypes.c_ulong(PR_SET_MM_MAP),
-            ctypes.byref(new),
-            ctypes.c_ulong(ctypes.sizeof(new)),
-            ctypes.c_ulong(0),
-        )
+        _libc.prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.addressof(new), ctypes.sizeof(new), 0)
 
     def _look_new(self):
         """Takes away what is of the zygote's life and not of the program's."""
@@ -346,6 +323,16 @@ class _Program:
         logging = sys.modules["logging"]
         logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
         del sys.modules[__name__]
+
+
+def _memory_map():
+    """Where what the kernel shows of this process lies; forks have it at the same place."""
+    with open("/proc/self/stat", "rb", 0) as file:
+        fields = file.read(4096).rpartition(b")")[2].split()
+    # numbers of proc(5), less 3 for those before the state
+    known = dict(start_code=26, end_code=27, start_stack=28, start_data=45, end_data=46, start_brk=47)
+    known.update(arg_start=48, arg_end=49)
+    return _MemoryMap(exe_fd=0xFFFFFFFF, **{name: int(fields[number - 3]) for name, number in known.items()})
 
 
 def _preload(stdlib_first):

@@ -33,9 +33,10 @@ pub(crate) const INNER_UID: u32 = 993;
 /// See [`INNER_UID`].
 pub(crate) const INNER_GID: u32 = 990;
 
-/// Namespaces that init is cloned into; the cgroup and user namespaces follow later.
+/// Namespaces that init is cloned into. The network namespace takes the kernel longest and follows when a
+/// zygote has been asked for a fork, with that of cgroups; the user namespace comes last.
 pub(crate) const CLONE_NAMESPACES: i32 =
-    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
 const HOST_NAME: &str = "lambkin";
 
@@ -154,6 +155,9 @@ impl Kept {
     /// Keeps what it must, closes all else. Beside it the host's network namespace, to be let go before the
     /// program starts.
     fn new(input: &Input<'_>) -> Result<(Kept, Option<File>), SandboxError> {
+        // First of all: what it takes goes on beside us.
+        let request = |way| Fork::request(way).map_err(|error| error.to_string());
+        let fork = input.zygote.as_ref().map(request);
         process::set_name(c"lambkin-init");
         process::set_parent_death_signal(input.kill_signal).step("set parent death signal")?;
         process::new_session().step("start session")?;
@@ -163,8 +167,6 @@ impl Kept {
         for entry in input.cgroup_entries {
             sys::write_at_start(entry, "0").step("enter cgroup")?;
         }
-        let request = |way| Fork::request(way).map_err(|error| error.to_string());
-        let fork = input.zygote.as_ref().map(request);
         let park = |fd: BorrowedFd<'_>| sys::duplicate_from(fd, PARKED_FDS).step("keep descriptor");
         let kept = Kept {
             status: park(input.status)?,
@@ -258,7 +260,7 @@ fn set_up(input: &Input<'_>, kept: &Kept, host_network: Option<File>) -> Result<
     let spec = input.spec;
     let (program, helpers) = (Program::new(spec)?, Program::helpers(spec)?);
     // The cgroups we are in now become the roots that are seen inside.
-    process::unshare(libc::CLONE_NEWCGROUP).step("new cgroup namespace")?;
+    process::unshare(libc::CLONE_NEWCGROUP | libc::CLONE_NEWNET).step("new namespaces")?;
     process::set_host_name(HOST_NAME).step("set host name")?;
     let listeners = listen(&spec.listen_ports)?;
     let sockets = loopback_sockets(&spec.network.sockets)?;
