@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from array import array
-from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
+from _socket import CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SCM_RIGHTS, SOL_SOCKET, socket
 
 # Descriptors that the spawner leaves to a zygote: requests to fork, and its own pid namespace.
 CONTROL_FD = 3
@@ -60,12 +60,14 @@ CAPABILITY_VERSION = 0x20080522
 _LONGEST_MESSAGE = 192 * 1024
 _MOST_FDS = 32
 
-_libc = ctypes.CDLL(None, use_errno=True)
+# One that holds the interpreter's lock in calls: there is no other thread.
+_libc = ctypes.PyDLL(None, use_errno=True)
 _libc.prctl.argtypes = (ctypes.c_int,) + (ctypes.c_ulong,) * 4
+_environ = ctypes.c_void_p.in_dll(_libc, "environ")
 _libc.sbrk.argtypes = (ctypes.c_long,)
 _libc.sbrk.restype = ctypes.c_uint64
 # Without what the interpreter does at a fork: for the process between, which does next to nothing.
-_bare_fork = ctypes.PyDLL(None, use_errno=True).fork
+_bare_fork = _libc.fork
 _pair = ctypes.c_uint64 * 2
 
 
@@ -121,8 +123,7 @@ def serve(parse, loaded, stdlib_first):
     name of `stdlib_first` are never imported.
     """
     control = socket(fileno=CONTROL_FD)
-    filters = [_receive(control)[0], _receive(control)[0]]
-    program = _Program(parse, filters, loaded, stdlib_first)
+    program = _Program(parse, _receive(control)[0], loaded, stdlib_first)
     gc.collect()
     gc.freeze()
     # Processes of sandboxes may have the same user, and no business in here.
@@ -183,18 +184,21 @@ def _fork(fds):
 class _Program:
     """What a fork needs to become the program of a sandbox."""
 
-    def __init__(self, parse, filters, loaded, stdlib_first):
+    def __init__(self, parse, lines, loaded, stdlib_first):
         self._parse = parse
         # the memory must stay where it is
-        self._lines = [ctypes.create_string_buffer(lines, len(lines)) for lines in filters]
-        self._filters = [_Filter(len(lines) // 8, ctypes.addressof(lines)) for lines in self._lines]
-        self._environment = None
+        self._lines = ctypes.create_string_buffer(lines, len(lines))
+        self._filter = _Filter(len(lines) // 8, ctypes.addressof(self._lines))
         self._memory = _memory_map()
+        with open("/proc/sys/kernel/cap_last_cap") as file:
+            self._capabilities = int(file.read()) + 1
+        words = ctypes.c_uint32
+        self._no_capabilities = ((words * 2)(CAPABILITY_VERSION, 0), (words * 6)())
         # What the interpreter's start has added, as LC_CTYPE where the locale is not installed.
         given = os.environ.pop("_LAMBKIN_ZYGOTE").split(",")
         self._added = {name: value for name, value in os.environ.items() if name not in given}
         self._time_zone = os.environ.get("TZ")
-        _preload(stdlib_first)
+        self._hooks = _preload(stdlib_first)
         # What would have been found among the function's files.
         names = {name.partition(".")[0] for name in set(sys.modules) - loaded}
         self._preloaded = names - stdlib_first - set(sys.builtin_module_names)
@@ -202,10 +206,16 @@ class _Program:
     def become(self, connection):
         """Enters the sandbox and takes the state of a program that has just been executed in it. If that
         fails, init is told, and the process ends."""
-        data, fds = _receive(connection)
-        if not data:
-            os._exit(0)  # init does without us
         try:
+            self._begin_anew()
+            try:
+                connection.recv(1, MSG_PEEK | MSG_DONTWAIT)
+            except BlockingIOError:
+                # Time is left: makes own copies of memory that will be written to soon.
+                compile("def handler(event, context):\n    return {}\n", "none", "exec")
+            data, fds = _receive(connection)
+            if not data:
+                os._exit(0)  # init does without us
             order = self._parse(str(data, "utf-8"))
             self._enter(order, fds)
             self._look_new()
@@ -222,6 +232,20 @@ class _Program:
         if answer != b"+":
             os._exit(127)
         connection.close()
+
+    def _begin_anew(self):
+        """What there is to do in a fork whatever it becomes."""
+        for hooks in self._hooks:
+            os.register_at_fork(**hooks)
+            after = hooks.get("after_in_child")
+            # These only take care of threads and locks of the process before.
+            if after is not None and after.__module__ not in ("logging", "threading"):
+                after()
+        main_thread = sys.modules["threading"].main_thread()
+        if hasattr(main_thread, "_set_native_id"):
+            main_thread._set_native_id()
+        logging = sys.modules["logging"]
+        logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
 
     def _enter(self, order, fds):
         """As crates/sandbox/src/init does for a program that is executed."""
@@ -258,46 +282,45 @@ class _Program:
         for number in range(len(places), FIRST_FREE_FD):
             _libc.close(number)
         self._set_environment(order["environment"])
-        for program in self._filters:
-            _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program))
+        _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(self._filter))
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _drop_capabilities(self):
-        prctl = _libc.prctl
-        for capability in range(64):
-            if prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
-                number = ctypes.get_errno()
-                if number == errno.EINVAL:
-                    break  # past the last capability that this kernel knows
-                raise OSError(number, "drop capability %d" % capability)
+        for capability in range(self._capabilities):
+            _prctl(PR_CAPBSET_DROP, capability)
         _prctl(PR_SET_SECUREBITS, SECURE_BITS)
         _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-        header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
-        _check(_libc.capset(header, (ctypes.c_uint32 * 6)()))
+        _check(_libc.capset(*self._no_capabilities))
 
     def _set_environment(self, variables):
+        """Lays the variables out as the kernel does for a program: the C library, the interpreter and
+        /proc/self/environ see them."""
+        texts = [os.fsencode(name + "=" + value) + b"\0" for name, value in variables]
+        # kept: the memory must stay
+        self._block = array("B", b"".join(texts) or b"\0")
+        place = self._block.buffer_info()[0]
+        memory = self._memory
+        memory.env_start = place
+        self._pointers = pointers = array("Q")
+        for text in texts:
+            pointers.append(place)
+            place += len(text)
+        pointers.append(0)
+        memory.env_end = place
+        memory.brk = _libc.sbrk(0)
+        # Not every kernel can do it; then it shows what the zygote was given.
+        _libc.prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.addressof(memory), ctypes.sizeof(memory), 0)
+        _environ.value = pointers.buffer_info()[0]
         environ = os.environ
-        for name in list(environ):
-            del environ[name]
-        for name, value in variables:
-            environ[name] = value
+        environ._data.clear()
+        for text in texts:
+            name, _, value = text[:-1].partition(b"=")
+            environ._data[name] = value
         for name, value in self._added.items():
             if name not in environ:
                 environ[name] = value
         if environ.get("TZ") != self._time_zone:
             time.tzset()
-        self._show_environment(variables)
-
-    def _show_environment(self, variables):
-        """Has /proc/self/environ show what an executed program would have been given."""
-        text = b"".join(os.fsencode(name) + b"=" + os.fsencode(value) + b"\0" for name, value in variables)
-        self._environment = block = ctypes.create_string_buffer(text, max(1, len(text)))
-        new = self._memory
-        new.brk = _libc.sbrk(0)
-        new.env_start = ctypes.addressof(block)
-        new.env_end = new.env_start + len(text)
-        # Not every kernel can do it; then it shows what the zygote was given.
-        _libc.prctl(PR_SET_MM, PR_SET_MM_MAP, ctypes.addressof(new), ctypes.sizeof(new), 0)
 
     def _look_new(self):
         """Takes away what is of the zygote's life and not of the program's."""
@@ -320,8 +343,6 @@ class _Program:
             version = site.USER_SITE[len(site.USER_BASE) :]
             site.USER_BASE = os.path.expanduser(os.path.join("~", ".local"))
             site.USER_SITE = site.USER_BASE + version
-        logging = sys.modules["logging"]
-        logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
         del sys.modules[__name__]
 
 
@@ -336,7 +357,12 @@ def _memory_map():
 
 
 def _preload(stdlib_first):
-    """Imports from where a function does: from installed packages first, but for `stdlib_first`."""
+    """Imports from where a function does: from installed packages first, but for `stdlib_first`. Returns what
+    the modules want to be called for at forks, by which they are not called yet: that takes as long as the
+    fork itself."""
+    hooks = []
+    register = os.register_at_fork
+    os.register_at_fork = lambda **wanted: hooks.append(wanted)
     path = list(sys.path)
     for name in PRELOADED:
         if name in stdlib_first:
@@ -346,6 +372,8 @@ def _preload(stdlib_first):
     for name in PRELOADED:
         importlib.import_module(name)
     sys.path[:] = path
+    os.register_at_fork = register
+    return hooks
 
 
 def _set_limit(resource, value):

@@ -153,7 +153,16 @@ pub fn survey() -> Vec<(String, Result<String, String>)> {
     interpreted()
         .chain(custom)
         .map(|identifier| {
-            let found = runtimes.resolve(&identifier).map(|runtime| runtime.description.clone());
+            let found = runtimes.resolve(&identifier).map(|runtime| {
+                let unfit = match &runtime.kind {
+                    RuntimeKind::Python { interpreter, .. } => unfit_for_zygote(interpreter),
+                    _ => None,
+                };
+                match unfit {
+                    Some(why) => format!("{}; no zygote, starts are slower: {why}", runtime.description),
+                    None => runtime.description.clone(),
+                }
+            });
             (identifier, found)
         })
         .collect()

@@ -1,8 +1,8 @@
 //! Seccomp filters: which system calls a sandbox may make.
 //!
-//! Two programs, both made once by the spawner. The first, written out here, kills processes that call in
+//! One program, made once by the spawner. Its beginning, written out here, kills processes that call in
 //! through a foreign architecture and answers `clone3` with `ENOSYS` (its flags lie in memory that a filter
-//! cannot read; the C libraries then use `clone`). The second answers everything in [`table`] with `EPERM`.
+//! cannot read; the C libraries then use `clone`). The rest answers everything in [`table`] with `EPERM`.
 
 mod table;
 
@@ -15,11 +15,10 @@ use crate::error::{Context, SandboxError};
 use crate::sys::process;
 use table::Test;
 
-/// The compiled filters.
+/// The compiled filter.
 #[derive(Debug)]
 pub(crate) struct Filters {
-    entry: Vec<libc::sock_filter>,
-    denied: Vec<libc::sock_filter>,
+    program: Vec<libc::sock_filter>,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -31,37 +30,36 @@ const ARCHITECTURE: (TargetArch, u32) = (TargetArch::aarch64, 0xc000_00b7);
 const X32_BIT: u32 = 0x4000_0000;
 
 impl Filters {
-    /// Compiles them.
+    /// Compiles it.
     pub(crate) fn compile() -> Result<Filters, SandboxError> {
         let denied = compile_table()
             .map_err(|error| SandboxError::Host(format!("the seccomp filter cannot be compiled: {error}")))?;
-        let denied = denied
-            .iter()
-            .map(|line| libc::sock_filter { code: line.code, jt: line.jt, jf: line.jf, k: line.k })
-            .collect();
-        Ok(Filters { entry: entry_program(), denied })
+        let denied = denied.iter().map(|line| libc::sock_filter {
+            code: line.code,
+            jt: line.jt,
+            jf: line.jf,
+            k: line.k,
+        });
+        Ok(Filters { program: entry_program().into_iter().chain(denied).collect() })
     }
 
-    /// The programs as bytes, for a process that installs them by itself.
-    pub(crate) fn programs(&self) -> [Vec<u8>; 2] {
-        let bytes = |program: &[libc::sock_filter]| {
-            let line = |line: &libc::sock_filter| {
-                let [a, b] = line.code.to_ne_bytes();
-                let [c, d, e, f] = line.k.to_ne_bytes();
-                [a, b, line.jt, line.jf, c, d, e, f]
-            };
-            program.iter().flat_map(line).collect()
+    /// The program as bytes, for a process that installs it by itself.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let line = |line: &libc::sock_filter| {
+            let [a, b] = line.code.to_ne_bytes();
+            let [c, d, e, f] = line.k.to_ne_bytes();
+            [a, b, line.jt, line.jf, c, d, e, f]
         };
-        [bytes(&self.entry), bytes(&self.denied)]
+        self.program.iter().flat_map(line).collect()
     }
 
-    /// Puts this process and all its children under the filters. Needs `no_new_privs`.
+    /// Puts this process and all its children under the filter. Needs `no_new_privs`.
     pub(crate) fn install(&self) -> Result<(), SandboxError> {
-        process::install_filter(&self.entry).step("install entry seccomp filter")?;
-        process::install_filter(&self.denied).step("install seccomp filter")
+        process::install_filter(&self.program).step("install seccomp filter")
     }
 }
 
+/// Falls through to what follows it.
 fn entry_program() -> Vec<libc::sock_filter> {
     // Offsets in `struct seccomp_data`.
     const NUMBER: u32 = 0;
@@ -69,6 +67,7 @@ fn entry_program() -> Vec<libc::sock_filter> {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const JUMP_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+    const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let line = |code: u16, k: u32, jt: u8, jf: u8| libc::sock_filter { code, jt, jf, k };
     vec![
@@ -77,7 +76,7 @@ fn entry_program() -> Vec<libc::sock_filter> {
         line(LOAD, NUMBER, 0, 0),
         line(JUMP_AT_LEAST, X32_BIT, 2, 0),
         line(JUMP_EQUAL, libc::SYS_clone3 as u32, 2, 0),
-        line(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
+        line(JUMP, 2, 0, 0),
         line(RETURN, libc::SECCOMP_RET_KILL_PROCESS, 0, 0),
         line(RETURN, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32, 0, 0),
     ]
@@ -111,11 +110,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_compile_and_are_of_legal_size() {
+    fn the_filter_compiles_and_is_of_legal_size() {
         let filters = Filters::compile().unwrap();
-        assert_eq!(filters.entry.len(), 8);
-        assert!(filters.denied.len() > 100);
-        assert!(filters.denied.len() < 4096);
+        assert!(filters.program.len() > 100);
+        assert!(filters.program.len() < 4096);
     }
 
     #[test]

@@ -310,9 +310,7 @@ impl Process {
         group: &mut dyn Group,
     ) -> Result<(i32, OwnedFd, OwnedFd, OwnedFd), SandboxError> {
         let (ours, theirs) = socket::socket_pair(Pair::Messages).at("make socket of zygote", name)?;
-        for program in tools.filters.programs() {
-            socket::send(ours.as_fd(), &program, &[]).at("send filters to zygote", name)?;
-        }
+        socket::send(ours.as_fd(), &tools.filters.bytes(), &[]).at("send filter to zygote", name)?;
         let (output, output_end) = sys::pipe().at("make output pipe of zygote", name)?;
         sys::set_nonblocking(output.as_fd()).at("make output pipe of zygote", name)?;
         let input = Input {

@@ -44,7 +44,7 @@ CapBnd:\t0000000000000000
 CapAmb:\t0000000000000000
 NoNewPrivs:\t1
 Seccomp:\t2
-Seccomp_filters:\t2
+Seccomp_filters:\t1
 lambkin
 993
 ";

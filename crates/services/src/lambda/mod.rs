@@ -195,6 +195,7 @@ impl LambdaService {
         drop(report);
         tasks.push(tokio::spawn(reconcile::run(inner.clone(), unsettled)));
         tasks.push(tokio::spawn(sweep(inner.clone())));
+        tasks.push(tokio::spawn(reconcile::announce_runtimes(inner.clone())));
         Ok(Self { inner, tasks })
     }
 

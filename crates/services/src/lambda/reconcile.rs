@@ -1,6 +1,7 @@
 //! What happens after the answer: functions that were created or changed are prepared and put into their
 //! final state. Driven by the catalogue, so a restart takes up what was left.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,18 @@ pub(crate) async fn run(inner: Arc<Inner>, mut unsettled: mpsc::UnboundedReceive
                 tokio::time::sleep(PAUSE).await;
             }
         });
+    }
+}
+
+/// Tells the invoker which runtimes there are functions of, so that it can prepare for them.
+pub(crate) async fn announce_runtimes(inner: Arc<Inner>) {
+    let all = inner.catalogue.all();
+    let runtimes: BTreeSet<String> =
+        all.iter().map(|entry| entry.record.current.config.runtime.clone()).collect();
+    for runtime in runtimes {
+        let invoker = inner.invoker.clone();
+        // What it answers was settled when the functions were made.
+        let _ = tokio::task::spawn_blocking(move || invoker.runtime_available(&runtime)).await;
     }
 }
 
