@@ -111,6 +111,44 @@ def test_own_modules_come_first(dev_server):
     assert Factory(dev_server)(files=files, runtime=functions.python()).result() == "mine"
 
 
+FORKS = r"""
+import logging, os, random, sys, threading
+
+def in_child():
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(write, ("%r %s" % (random.random(), threading.current_thread().name)).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return os.read(read, 100).decode().split()
+
+def handler(event, context):
+    numbers = []
+    threads = [threading.Thread(target=lambda: numbers.append(threading.get_native_id())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    logging.warning("said")
+    return {
+        "forked": "_zygote" in vars(sys.modules["__main__"]), "children": [in_child() for _ in range(3)], "own": random.random(),
+        "main": [threading.main_thread().native_id == os.getpid() == threading.get_native_id(),
+                 threading.current_thread() is threading.main_thread()],
+        "threads": len(numbers), "started": logging.LogRecord("", 0, "", 0, "", (), None).relativeCreated < 60000,
+    }
+"""
+
+
+@pytest.mark.parametrize("runtime", PYTHONS)
+def test_a_forks_own_forks_and_threads(dev_server, runtime):
+    warm(Factory(dev_server), dev_server, runtime=runtime)
+    answer = Factory(dev_server)(FORKS, runtime=runtime).result()
+    assert answer["forked"] and answer["main"] == [True, True] and answer["threads"] == 3 and answer["started"]
+    assert all(name == "MainThread" for _, name in answer["children"])
+    assert len({number for number, _ in answer["children"]} | {repr(answer["own"])}) == 4
+
+
 def test_ends_are_reported(dev_server):
     function = warm(Factory(dev_server), dev_server, runtime=functions.python())
     fault = function.fault({"exit": 3})
@@ -169,8 +207,9 @@ def test_zygotes_end_with_the_server_however_it_ends(own_server):
     assert found
     family = own_server.kill()
     leaks.until(lambda: leaks.alive({**family, **found}))
-    # what it left is cleared
+    # what it left is cleared, and there is one again ahead of any invoke
     own_server.start()
+    leaks.until(lambda: None if zygotes(own_server) else "no zygote")
     groups = [path for path in leaks.cgroups(own_server.data_dir) if "zygote-" in path]
     assert not [path for path in groups if not (Path(path) / "cgroup.procs").read_text()], groups
 
