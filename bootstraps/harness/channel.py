@@ -71,6 +71,8 @@ class Runtime:
         self._piped = threading.Thread(target=self._read_pipe)
         self._piped.start()
         self._count = 0
+        # of the event sent last; larger than a byte
+        self.number = 0xFFFE
 
     def _read_records(self):
         partial = b""
@@ -93,7 +95,9 @@ class Runtime:
         if head is None:
             return None
         body = self._exactly(struct.unpack("<I", head)[0])
-        return body[:1].decode(), body[1:]
+        kind, number = body[:1].decode(), struct.unpack("<I", body[1:5])[0]
+        assert number == (0 if kind in "RF" else self.number), (kind, number)
+        return kind, body[5:]
 
     def _exactly(self, count):
         data = b""
@@ -119,7 +123,8 @@ class Runtime:
         fields = {key: value for key, value in fields.items() if value is not None}
         payload = event if isinstance(event, bytes) else json.dumps(event).encode()
         text = json.dumps(fields).encode()
-        body = b"I" + struct.pack("<I", len(text)) + text + payload
+        self.number += 1
+        body = b"I" + struct.pack("<II", self.number, len(text)) + text + payload
         self.channel.sendall(struct.pack("<I", len(body)) + body)
         return fields["id"]
 

@@ -14,6 +14,11 @@ const CHANNEL_FD = 3;
 // What one read asks for; an event that is longer takes more reads.
 const READ_SIZE = 65536;
 
+// Length, type byte and number of the event.
+const PREFIX = 9;
+// Of the event under way, as the server sent it.
+let number = 0;
+
 // Both directions use it: an event is taken out before the handler runs, an answer put in after it.
 const buffer = Buffer.allocUnsafeSlow(READ_SIZE);
 
@@ -25,13 +30,19 @@ function writeAll(data, end) {
   }
 }
 
+/** Writes what stands before `length` bytes of content. */
+function putPrefix(into, kind, length) {
+  into.writeUInt32LE(length + PREFIX - 4, 0);
+  into[4] = kind.charCodeAt(0);
+  into.writeUInt32LE(number, 5);
+}
+
 /** Sends one frame whose content is a text. */
 function sendFrame(kind, text) {
-  buffer[4] = kind.charCodeAt(0);
-  if (text.length * UTF8_MAX <= READ_SIZE - 5) {
-    const size = buffer.write(text, 5);
-    buffer.writeUInt32LE(size + 1, 0);
-    writeAll(buffer, size + 5);
+  if (text.length * UTF8_MAX <= READ_SIZE - PREFIX) {
+    const size = buffer.write(text, PREFIX);
+    putPrefix(buffer, kind, size);
+    writeAll(buffer, size + PREFIX);
   } else {
     sendBytes(kind, Buffer.from(text));
   }
@@ -39,9 +50,8 @@ function sendFrame(kind, text) {
 
 /** Sends one frame whose content is bytes. */
 function sendBytes(kind, content) {
-  buffer[4] = kind.charCodeAt(0);
-  buffer.writeUInt32LE(content.length + 1, 0);
-  writeAll(buffer, 5);
+  putPrefix(buffer, kind, content.length);
+  writeAll(buffer, PREFIX);
   writeAll(content, content.length);
 }
 
@@ -50,9 +60,8 @@ function sendBytes(kind, content) {
  * may be sent before `callback(error)` is called.
  */
 function sendPart(content, callback) {
-  const head = Buffer.allocUnsafe(5);
-  head.writeUInt32LE(content.length + 1, 0);
-  head[4] = 'C'.charCodeAt(0);
+  const head = Buffer.allocUnsafe(PREFIX);
+  putPrefix(head, 'C', content.length);
   const write = (start) => {
     const rest =
       start < head.length
@@ -101,9 +110,10 @@ function receive(take) {
   while (have < end) {
     have += read(frame, have, end);
   }
-  // length, type byte, u32 length of the head, head, event
-  const split = 9 + frame.readUInt32LE(5);
-  const head = JSON.parse(frame.toString('utf8', 9, split));
+  // length, type byte, u32 number, u32 length of the head, head, event
+  number = frame.readUInt32LE(5);
+  const split = PREFIX + 4 + frame.readUInt32LE(PREFIX);
+  const head = JSON.parse(frame.toString('utf8', PREFIX + 4, split));
   take(head, frame.toString('utf8', split, end));
 }
 

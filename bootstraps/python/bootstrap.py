@@ -53,10 +53,12 @@ class Fault(Exception):
 
 
 class _State:
-    """What the log records of the moment belong to."""
+    """What the log records and the answer of the moment belong to."""
 
     request_id = None
     tenant_id = None
+    # the event's own, as the server sent it
+    number = b"\0\0\0\0"
 
 
 # ---------------------------------------------------------------------------------------------- log output
@@ -602,10 +604,10 @@ def _log_error(error):
 
 def _write_frame(kind, *parts):
     """Sends one frame; `parts` are bytes."""
-    size = 1
+    size = 5
     for part in parts:
         size += len(part)
-    head = size.to_bytes(4, "little") + kind
+    head = size.to_bytes(4, "little") + kind + _State.number
     if size <= READ_SIZE:
         data = head + b"".join(parts)
         sent = os.write(CHANNEL_FD, data)
@@ -752,9 +754,10 @@ def _serve(handler):
     )
     while True:
         frame = _read_frame()
-        # type byte, u32 length of the head, head, event
-        split = 5 + int.from_bytes(frame[1:5], "little")
-        head = _parse(str(frame[5:split], "utf-8"))
+        # type byte, u32 number, u32 length of the head, head, event
+        split = 9 + int.from_bytes(frame[5:9], "little")
+        head = _parse(str(frame[9:split], "utf-8"))
+        _State.number = bytes(frame[1:5])
         _State.request_id = request_id = head.get("id")
         _State.tenant_id = head.get("tenant")
         trace_id = head.get("trace")

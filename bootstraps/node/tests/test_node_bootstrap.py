@@ -80,7 +80,7 @@ def test_large_event_and_response(start):
 def test_event_in_small_pieces(start):
     runtime = start("exports.handler = async (event) => event;")
     head = b'{"id":"x"}'
-    body = b"I" + struct.pack("<I", len(head)) + head + b'"piecemeal"'
+    body = b"I" + struct.pack("<II", runtime.number, len(head)) + head + b'"piecemeal"'
     for byte in struct.pack("<I", len(body)) + body:
         runtime.channel.sendall(bytes([byte]))
         time.sleep(0.0005)

@@ -38,7 +38,7 @@ use crate::stats::{Counters, EngineStats, FunctionUsage};
 use crate::trace::TraceIds;
 use crate::zygotes::Zygotes;
 
-/// How often an event that no runtime saw is given to another environment.
+/// How many new environments an event is given to that no runtime saw.
 const DELIVERIES: usize = 3;
 /// How often idle environments are looked over.
 const ROUND: Duration = Duration::from_secs(1);
@@ -317,17 +317,21 @@ impl Inner {
                 return Err(refused);
             }
         };
-        for _ in 0..DELIVERIES {
+        let mut undelivered = 0;
+        while undelivered < DELIVERIES {
             let mut environment = match ready.take() {
                 Some(environment) => environment,
                 None => self.acquire(&pool).await?,
             };
+            // However many have died while they were idle, that says nothing about a new one.
+            let is_new = environment.init_duration.is_some();
             match environment.invoke(self, spec, invocation, early).await {
                 Verdict::Answered(outcome) => {
                     self.release(&pool, environment);
                     return Ok(outcome);
                 }
                 Verdict::Undelivered => {
+                    undelivered += usize::from(is_new);
                     environment.close(self);
                     self.gone(&pool);
                 }

@@ -12,8 +12,10 @@ use tokio::net::UnixStream;
 
 use crate::session::{Answer, Event, MAX_RESPONSE_BYTES, Readiness};
 
-/// Bytes before a frame's content: length and type.
-const FRAME_PREFIX: usize = 5;
+/// Bytes before a frame's content: length, type and the event's number.
+const FRAME_PREFIX: usize = 9;
+/// Those of them that the length counts.
+const COUNTED_PREFIX: usize = 5;
 /// Read buffer of an idle channel; answers that fit are taken with one read.
 const READ_BUFFER: usize = 8 * 1024;
 /// Most of a streamed answer that is handed on at once.
@@ -44,7 +46,7 @@ enum Broken {
     Ended,
     /// The peer closed its end with data unread (`ECONNRESET`), or could not be written to.
     Unread,
-    /// The peer spoke although no event was under way.
+    /// The peer spoke although no event was under way, and it was no answer.
     Unasked,
     /// The peer does not keep to the format, or the socket failed.
     Violation(String),
@@ -54,7 +56,7 @@ impl Broken {
     fn reason(self) -> String {
         match self {
             Self::Ended | Self::Unread => String::new(),
-            Self::Unasked => "more than one answer to an event".into(),
+            Self::Unasked => "nonsense between two events".into(),
             Self::Violation(reason) => reason,
         }
     }
@@ -77,6 +79,18 @@ pub(crate) struct ChannelSession {
     input: BytesMut,
     head: Vec<u8>,
     delivered: bool,
+    /// Number of the event under way, or of the last one.
+    number: u32,
+}
+
+/// What stands before a frame's content.
+#[derive(Debug, Clone, Copy)]
+struct Prefix {
+    kind: u8,
+    /// Of the event that it is about.
+    number: u32,
+    /// Of the content.
+    length: usize,
 }
 
 impl ChannelSession {
@@ -88,6 +102,7 @@ impl ChannelSession {
             input: BytesMut::with_capacity(READ_BUFFER),
             head: Vec::new(),
             delivered: false,
+            number: 0,
         })
     }
 
@@ -101,13 +116,13 @@ impl ChannelSession {
             return Readiness::Closed { reason: broken.reason() };
         }
         let outcome = match self.frame_prefix().await {
-            Ok((b'R', 0)) => return Readiness::Ready,
-            Ok((b'F', length)) => match self.error_content(length).await {
+            Ok(Prefix { kind: b'R', length: 0, .. }) => return Readiness::Ready,
+            Ok(Prefix { kind: b'F', length, .. }) => match self.error_content(length).await {
                 Ok(Some((error_type, body))) => return Readiness::InitError { error_type, body },
                 Ok(None) => Broken::Violation("init error over the size limit".into()),
                 Err(broken) => broken,
             },
-            Ok((kind, length)) => unexpected(kind, length),
+            Ok(Prefix { kind, length, .. }) => unexpected(kind, length),
             Err(broken) => broken,
         };
         Readiness::Closed { reason: outcome.reason() }
@@ -126,15 +141,21 @@ impl ChannelSession {
     }
 
     async fn exchange(&mut self, event: Event<'_>) -> Result<Answer, Broken> {
-        if !self.input.is_empty() {
+        if !self.begins_with_an_answer() {
             return Err(Broken::Unasked);
         }
+        self.number = self.number.wrapping_add(1);
         self.send(&event).await?;
         let mut streamed: Option<u64> = None;
         let (kind, length) = loop {
-            let frame = self.frame_prefix().await?;
-            match (frame, event.response) {
-                ((b'C', length), Some(sink)) => {
+            let Prefix { kind, number, length } = self.frame_prefix().await?;
+            if number != self.number && matches!(kind, b'A' | b'E' | b'C') {
+                // Another answer to an event that has been answered, as a forked process of the function may give.
+                self.skip(length).await?;
+                continue;
+            }
+            match (kind, event.response) {
+                (b'C', Some(sink)) => {
                     let streamed = streamed.get_or_insert(0);
                     *streamed = streamed.saturating_add(length as u64);
                     if *streamed > MAX_STREAMED_PAYLOAD {
@@ -143,7 +164,7 @@ impl ChannelSession {
                         self.pass_on(length, sink).await?;
                     }
                 }
-                (frame, _) => break frame,
+                _ => break (kind, length),
             }
         };
         match (kind, length) {
@@ -164,6 +185,13 @@ impl ChannelSession {
             }),
             (kind, length) => Err(unexpected(kind, length)),
         }
+    }
+
+    /// Whether what has been read too much can be another answer to the event before, which is thrown away later.
+    fn begins_with_an_answer(&self) -> bool {
+        let mut bytes = self.input.iter().skip(4);
+        let known = bytes.next().is_none_or(|kind| matches!(kind, b'A' | b'E' | b'C'));
+        known && bytes.zip(self.number.to_le_bytes()).all(|(seen, own)| *seen == own)
     }
 
     /// Hands content to who waits for it. Where nobody does any more it is thrown away.
@@ -193,11 +221,12 @@ impl ChannelSession {
         };
         serde_json::to_writer(&mut self.head, &head).map_err(io::Error::from)?;
         let head_length = self.head.len() - FRAME_PREFIX - 4;
-        let frame_length = 1 + 4 + head_length + event.payload.len();
+        let frame_length = COUNTED_PREFIX + 4 + head_length + event.payload.len();
         let too_long = |_| Broken::Violation("event over 4 GiB".into());
         let frame_length = u32::try_from(frame_length).map_err(too_long)?.to_le_bytes();
         let head_length = u32::try_from(head_length).map_err(too_long)?.to_le_bytes();
-        let prefix = frame_length.into_iter().chain([b'I']).chain(head_length);
+        let number = self.number.to_le_bytes();
+        let prefix = frame_length.into_iter().chain([b'I']).chain(number).chain(head_length);
         for (place, byte) in self.head.iter_mut().zip(prefix) {
             *place = byte;
         }
@@ -225,20 +254,23 @@ impl ChannelSession {
 
     /// Waits until the next frame, if it is within the size limit, is in the buffer.
     async fn whole_frame(&mut self) -> Result<(), Broken> {
-        self.fill(FRAME_PREFIX).await?;
+        self.fill(4).await?;
         let length = self.input.chunk().get_u32_le() as usize;
         if length <= MAX_RESPONSE_BYTES { self.fill(4 + length).await } else { Ok(()) }
     }
 
-    /// Reads a frame's type and the length of its content.
-    async fn frame_prefix(&mut self) -> Result<(u8, usize), Broken> {
+    /// Reads what stands before a frame's content.
+    async fn frame_prefix(&mut self) -> Result<Prefix, Broken> {
+        self.fill(4).await?;
+        let length = self.input.chunk().get_u32_le() as usize;
+        let Some(length) = length.checked_sub(COUNTED_PREFIX) else {
+            return Err(Broken::Violation("frame without a type or number".into()));
+        };
         self.fill(FRAME_PREFIX).await?;
-        let length = self.input.get_u32_le() as usize;
+        self.input.advance(4);
         let kind = self.input.get_u8();
-        match length.checked_sub(1) {
-            Some(content) => Ok((kind, content)),
-            None => Err(Broken::Violation("frame without a type".into())),
-        }
+        let number = self.input.get_u32_le();
+        Ok(Prefix { kind, number, length })
     }
 
     /// Waits until at least `wanted` bytes are in the buffer. Safe to drop: what was read stays there.

@@ -53,9 +53,11 @@ fn block(ours: UnixStream) {
     });
 }
 
+/// A frame about the first event.
 fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
-    let mut frame = u32::try_from(content.len() + 1).unwrap().to_le_bytes().to_vec();
+    let mut frame = u32::try_from(content.len() + 5).unwrap().to_le_bytes().to_vec();
     frame.push(kind);
+    frame.extend_from_slice(&1_u32.to_le_bytes());
     frame.extend_from_slice(content);
     frame
 }

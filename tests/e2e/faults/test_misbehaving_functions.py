@@ -273,3 +273,27 @@ def test_signals_are_ignored(own_world):
     begun = time.monotonic()
     world.server.stop()
     assert time.monotonic() - begun < 10
+
+
+DYING = r"""
+import os, threading, time
+def handler(event, context):
+    if event == "later":
+        # sleeping while it is frozen, overdue when it is used again
+        threading.Thread(target=lambda: (time.sleep(0.1), os._exit(5)), daemon=True).start()
+        time.sleep(0.05)
+    return event
+"""
+
+
+def test_environments_that_end_when_they_are_used_again(world):
+    """Many idle environments that end as soon as they run: the platform is not to blame, and there is a new one."""
+    function = world.function(DYING, Timeout=5)
+    with world.during("idle environments that end when thawed"):
+        assert each(["later"] * 8, function.result, 8) == ["later"] * 8
+        time.sleep(0.3)
+        for _ in range(10):
+            # it may have got as far as the function
+            answer = function.invoke("fine")
+            assert answer.json() == "fine" or answer.json()["errorType"] == "Runtime.ExitError", answer
+        assert function.result("fine") == "fine"

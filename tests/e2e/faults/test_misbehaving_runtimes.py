@@ -1,4 +1,4 @@
-"""Runtimes that break the rules: of the Runtime API, and of the private channel."""
+"""Runtimes that break the rules of the Runtime API."""
 
 import json
 import uuid

@@ -20,30 +20,37 @@ fn event(payload: &'static [u8]) -> Event<'static> {
     }
 }
 
-fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
-    let mut frame = u32::try_from(content.len() + 1).unwrap().to_le_bytes().to_vec();
+/// A frame about the event with this number.
+fn about(number: u32, kind: u8, content: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(content.len() + 5).unwrap().to_le_bytes().to_vec();
     frame.push(kind);
+    frame.extend_from_slice(&number.to_le_bytes());
     frame.extend_from_slice(content);
     frame
 }
 
-fn error_frame(kind: u8, error_type: &str, body: &[u8]) -> Vec<u8> {
+/// A frame about the first event.
+fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
+    about(1, kind, content)
+}
+
+fn error_frame(number: u32, kind: u8, error_type: &str, body: &[u8]) -> Vec<u8> {
     let mut content = u16::try_from(error_type.len()).unwrap().to_le_bytes().to_vec();
     content.extend_from_slice(error_type.as_bytes());
     content.extend_from_slice(body);
-    frame(kind, &content)
+    about(number, kind, &content)
 }
 
 /// Reads one `I` frame; its head and its event.
 fn read_event(stream: &mut StdUnixStream) -> (String, Vec<u8>) {
-    let mut prefix = [0; 9];
+    let mut prefix = [0; 13];
     stream.read_exact(&mut prefix).unwrap();
     let length = u32::from_le_bytes(prefix[..4].try_into().unwrap()) as usize;
     assert_eq!(prefix[4], b'I');
-    let head_length = u32::from_le_bytes(prefix[5..].try_into().unwrap()) as usize;
+    let head_length = u32::from_le_bytes(prefix[9..].try_into().unwrap()) as usize;
     let mut head = vec![0; head_length];
     stream.read_exact(&mut head).unwrap();
-    let mut payload = vec![0; length - 5 - head_length];
+    let mut payload = vec![0; length - 9 - head_length];
     stream.read_exact(&mut payload).unwrap();
     (String::from_utf8(head).unwrap(), payload)
 }
@@ -60,14 +67,14 @@ async fn parts_of_an_answer() {
         }
         peer.write_all(&frame(b'A', b"")).unwrap();
         read_event(&mut peer);
-        peer.write_all(&frame(b'C', b"two")).unwrap();
-        peer.write_all(&error_frame(b'E', "Mine", b"{}")).unwrap();
+        peer.write_all(&about(2, b'C', b"two")).unwrap();
+        peer.write_all(&error_frame(2, b'E', "Mine", b"{}")).unwrap();
         read_event(&mut peer);
-        peer.write_all(&frame(b'A', b"whole")).unwrap();
+        peer.write_all(&about(3, b'A', b"whole")).unwrap();
         // a part that nobody asked for
         let (head, _) = read_event(&mut peer);
         assert!(!head.contains("stream"), "{head}");
-        peer.write_all(&frame(b'C', b"three")).unwrap();
+        peer.write_all(&about(4, b'C', b"three")).unwrap();
         peer
     });
     assert_eq!(session.ready().await, Readiness::Ready);
@@ -96,10 +103,10 @@ async fn events_and_answers() {
         let first = read_event(&mut peer);
         peer.write_all(&frame(b'A', b"\"one\"")).unwrap();
         read_event(&mut peer);
-        peer.write_all(&error_frame(b'E', "", b"{}")).unwrap();
+        peer.write_all(&error_frame(2, b'E', "", b"{}")).unwrap();
         read_event(&mut peer);
         // an answer in small pieces
-        for byte in frame(b'A', b"three") {
+        for byte in about(3, b'A', b"three") {
             peer.write_all(&[byte]).unwrap();
         }
         first
@@ -124,9 +131,9 @@ async fn large_events_and_answers_pass_whole() {
         let (_, payload) = read_event(&mut peer);
         peer.write_all(&frame(b'A', &vec![b'y'; MAX_RESPONSE_BYTES])).unwrap();
         read_event(&mut peer);
-        peer.write_all(&frame(b'A', &vec![b'z'; MAX_RESPONSE_BYTES + 1])).unwrap();
+        peer.write_all(&about(2, b'A', &vec![b'z'; MAX_RESPONSE_BYTES + 1])).unwrap();
         read_event(&mut peer);
-        peer.write_all(&frame(b'A', b"after")).unwrap();
+        peer.write_all(&about(3, b'A', b"after")).unwrap();
         payload
     });
     let Answer::Response(answer) = session.invoke(event(&LARGE)).await else { panic!("no response") };
@@ -139,7 +146,7 @@ async fn large_events_and_answers_pass_whole() {
 #[tokio::test]
 async fn init_errors() {
     let (mut session, mut peer) = pair();
-    peer.write_all(&error_frame(b'F', "Runtime.ImportModuleError", b"{\"a\":1}")).unwrap();
+    peer.write_all(&error_frame(0, b'F', "Runtime.ImportModuleError", b"{\"a\":1}")).unwrap();
     assert_eq!(
         session.ready().await,
         Readiness::InitError {
@@ -169,13 +176,33 @@ async fn a_second_answer_is_not_taken_for_the_next_event() {
     let (mut session, mut peer) = pair();
     let runtime = std::thread::spawn(move || {
         read_event(&mut peer);
-        peer.write_all(&[frame(b'A', b"1"), frame(b'A', b"2")].concat()).unwrap();
+        peer.write_all(&[frame(b'A', b"1"), frame(b'A', b"again")].concat()).unwrap();
+        read_event(&mut peer);
+        peer.write_all(&[about(2, b'A', b"2"), frame(b'A', b"again")].concat()).unwrap();
         peer
     });
     assert_eq!(session.invoke(event(b"{}")).await, Answer::Response(Bytes::from_static(b"1")));
+    assert_eq!(session.invoke(event(b"{}")).await, Answer::Response(Bytes::from_static(b"2")));
     let answer = session.invoke(event(b"{}")).await;
     assert!(matches!(answer, Answer::Closed { delivered: false, .. }), "{answer:?}");
     drop(runtime.join());
+}
+
+#[tokio::test]
+async fn a_late_second_answer_is_thrown_away() {
+    let (mut session, mut peer) = pair();
+    let runtime = std::thread::spawn(move || {
+        read_event(&mut peer);
+        peer.write_all(&frame(b'A', b"1")).unwrap();
+        read_event(&mut peer);
+        for late in [frame(b'A', b"late"), frame(b'C', b"late"), error_frame(1, b'E', "Late", b"{}")] {
+            peer.write_all(&late).unwrap();
+        }
+        peer.write_all(&about(2, b'A', b"2")).unwrap();
+    });
+    assert_eq!(session.invoke(event(b"{}")).await, Answer::Response(Bytes::from_static(b"1")));
+    assert_eq!(session.invoke(event(b"{}")).await, Answer::Response(Bytes::from_static(b"2")));
+    runtime.join().unwrap();
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ async fn run(host: &Host, spec: SandboxSpec) -> Running {
 }
 
 impl Running {
+    /// Type and content of the next frame, without the number of its event.
     fn frame(&mut self) -> String {
         let mut data = Vec::new();
         let mut buffer = [0; 4096];
@@ -117,7 +118,8 @@ impl Running {
             if let Some((length, rest)) = data.split_first_chunk::<4>()
                 && rest.len() == u32::from_le_bytes(*length) as usize
             {
-                return String::from_utf8_lossy(rest).into_owned();
+                let text = [&rest[..1], &rest[5..]].concat();
+                return String::from_utf8_lossy(&text).into_owned();
             }
             let mut waiting = [PollFd::new(&self.channel, PollFlags::IN)];
             poll(&mut waiting, None).unwrap();
@@ -130,7 +132,7 @@ impl Running {
 
     fn invoke(&mut self, event: &str) {
         let head = r#"{"id":"x","deadline":0,"arn":"y"}"#;
-        let mut frame = vec![b'I'];
+        let mut frame = vec![b'I', 1, 0, 0, 0];
         frame.extend(u32::try_from(head.len()).unwrap().to_le_bytes());
         frame.extend(head.as_bytes());
         frame.extend(format!("\"{event}\"").as_bytes());
