@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::front::{Front, Scheme};
+use crate::reply::{Reader, Readers};
 use crate::share::{self, Share};
 use crate::tls::Tls;
 
@@ -228,6 +229,7 @@ pub async fn serve_connection<I>(
         service_fn(move |request: Request<Incoming>| {
             let (front, share) = (Arc::clone(&front), share.clone());
             let running = activity.begin();
+            let reader = Reader::new(Arc::clone(&activity.readers));
             async move {
                 let room = match share {
                     Some(share) => share.room(&request).await,
@@ -239,7 +241,7 @@ pub async fn serve_connection<I>(
                     None => response,
                 };
                 // Events are work until the last is sent.
-                Ok::<_, Infallible>(response.map(|body| body.hold_if_events(running)))
+                Ok::<_, Infallible>(response.map(|body| body.hold_if_events(running, reader)))
             }
         })
     };
@@ -295,6 +297,8 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
 struct Activity {
     running: AtomicUsize,
     begun: AtomicUsize,
+    /// Of events.
+    readers: Arc<Readers>,
 }
 
 struct Running(Arc<Activity>);
@@ -313,16 +317,51 @@ impl Drop for Running {
     }
 }
 
-/// Completes when the connection has had nothing in work for a whole period.
+/// Completes when the connection has had nothing in work for a whole period, or only events that the client has
+/// not taken.
 async fn watch_idle(activity: &Activity, options: &ServeOptions) {
     tokio::time::sleep(options.header_timeout).await;
-    let mut seen = 0;
+    let mut seen = (0, 0);
     loop {
-        let begun = activity.begun.load(Ordering::Relaxed);
-        if begun == seen && activity.running.load(Ordering::Relaxed) == 0 {
+        let (full, pieces) = activity.readers.look();
+        let now = (activity.begun.load(Ordering::Relaxed), pieces);
+        if now == seen && activity.running.load(Ordering::Relaxed) <= full {
             return;
         }
-        seen = begun;
+        seen = now;
         tokio::time::sleep(options.idle_timeout).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_does_not_take_its_events_is_idle() {
+        let options = ServeOptions {
+            header_timeout: Duration::from_millis(1),
+            idle_timeout: Duration::from_millis(5),
+            ..ServeOptions::default()
+        };
+        let activity = Arc::new(Activity::default());
+        let idle = |patience| {
+            let (activity, options) = (Arc::clone(&activity), options.clone());
+            async move { tokio::time::timeout(patience, watch_idle(&activity, &options)).await.is_ok() }
+        };
+        let running = activity.begin();
+        let mut reader = Reader::new(Arc::clone(&activity.readers));
+        assert!(!idle(Duration::from_millis(50)).await, "the function works");
+        reader.gets();
+        assert!(idle(Duration::from_secs(10)).await, "its answer is not taken");
+        let other = activity.begin();
+        assert!(!idle(Duration::from_millis(50)).await, "another request is in work");
+        drop(other);
+        reader.asks();
+        assert!(!idle(Duration::from_millis(50)).await, "it has been taken");
+        reader.gets();
+        drop((running, reader));
+        assert!(idle(Duration::from_secs(10)).await);
+        assert_eq!(activity.readers.look(), (0, 2));
     }
 }

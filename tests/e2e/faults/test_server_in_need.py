@@ -236,7 +236,7 @@ def test_a_spawner_that_is_killed_under_load(own_world, scale):
 @pytest.mark.parametrize("how", ["KILL", "TERM"])
 def test_a_server_that_ends_under_load(own_server, scale, how):
     """Functions of all kinds under way, writes and logs: the next start finds what was acknowledged, and clears up."""
-    own_server.args = ["--stop-seconds", "3"]
+    own_server.args = ["--stop-seconds", "1"]
     server = own_server.start()
     create = Factory(server)
     function = create("import time\ndef handler(event, context):\n    print('a line')\n    time.sleep(0.3)\n    return event\n")

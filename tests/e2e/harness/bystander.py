@@ -18,7 +18,7 @@ from .functions import Factory
 # Between the ends of two invocations, seconds.
 PACE = 0.02
 # Looked at before a fault, seconds.
-QUIET = 0.5
+QUIET = 0.3
 # What 99 of 100 invocations must stay below, seconds: far beyond what is expected, for machines that are busy.
 BOUND = 5.0
 
