@@ -57,7 +57,7 @@ class World:
 def faulty(serve):
     """The world that most tests share."""
     # More than there is: the bystander's environment is not to be given up for another's.
-    for server in serve(args=["--memory-mb", "100000"]):
+    for server in serve(args=["--memory-mb", "4000000"]):
         world = World(server)
         yield world
         world.bystander.end()

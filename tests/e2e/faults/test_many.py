@@ -14,7 +14,7 @@ def test_many_functions(own_server, scale):
     from conftest import World
 
     count, at_once = scale(200, 2000), scale(50, 200)
-    own_server.args = ["--memory-mb", "100000"]
+    own_server.args = ["--memory-mb", "4000000"]
     world = World(own_server.start())
     client = world.server.client("lambda", max_pool_connections=at_once)
     names = ["many-%d" % number for number in range(count)]
