@@ -78,7 +78,7 @@ pub enum Answer {
         /// Error document as posted.
         body: Bytes,
     },
-    /// Its response was over [`MAX_RESPONSE_BYTES`], or, streamed, over [`MAX_STREAMED_PAYLOAD`]; the runtime
+    /// Its response was over [`MAX_RESPONSE_BYTES`], or, streamed, over [`lambkin_core::invoke::MAX_STREAMED_PAYLOAD`]; the runtime
     /// can take a next event.
     TooLarge,
     /// The conversation ended, or broke its rules.

@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
 
 fn block(ours: UnixStream) {
     crate::block_on(async {
-        let mut session = Session::channel(ours.into()).unwrap();
+        let mut session = Session::channel(ours.into(), None).unwrap();
         if session.ready().await != Readiness::Ready {
             return;
         }
