@@ -6,7 +6,6 @@ use bytes::Bytes;
 use lambkin_core::function::FunctionSpec;
 use lambkin_core::invoke::{Invocation, InvokeOutcome};
 use lambkin_runtime::{Answer, Event, InitPhase, PlatformEvent, ShutdownReason, Status};
-
 use tokio::sync::oneshot;
 
 use crate::engine::Inner;
