@@ -67,10 +67,10 @@ def test_unknown_target(server):
 
 
 def test_unimplemented_operation(server):
-    response = server.http("GET", "/2015-03-31/event-source-mappings/")
+    response = server.http("GET", "/2025-11-30/capacity-providers")
     assert response.status == 501
     assert response.headers["x-amzn-ErrorType"].startswith("NotImplementedException")
-    assert "ListEventSourceMappings" in response.json().get("message", response.json().get("Message", ""))
+    assert "ListCapacityProviders" in response.json().get("message", response.json().get("Message", ""))
     response = server.http(
         "POST", "/",
         {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "Logs_20140328.StartQuery"}, b"{}", service="logs",

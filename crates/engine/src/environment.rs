@@ -125,17 +125,19 @@ impl Environment {
     pub(crate) fn new(inner: &Inner, spec: &FunctionSpec, plan: Arc<Plan>, cell: Arc<Cell>) -> Self {
         let instance = uuid::Uuid::new_v4();
         let stream = log_stream_name(inner.clock.now_ms(), &spec.version, instance.as_u128());
-        let mut log = LogBuffer::default();
+        let key = LogStreamKey {
+            scope: spec.scope.clone(),
+            group: spec.log_group.as_str().into(),
+            stream: stream.into(),
+        };
+        let (logs, outlet_key) = (Arc::clone(&inner.logs), key.clone());
+        let mut log = LogBuffer::with_outlet(move |events| logs.append_soon(&outlet_key, events));
         log.keep_tail(true);
         Self {
             cell,
             plan,
             log,
-            key: LogStreamKey {
-                scope: spec.scope.clone(),
-                group: spec.log_group.as_str().into(),
-                stream: stream.into(),
-            },
+            key,
             live: None,
             init_duration: None,
             born: inner.clock.now(),

@@ -42,7 +42,8 @@ impl Farewell {
         let allowed = if self.external { EXTERNAL } else { INTERNAL };
         let deadline = Instant::now() + allowed;
         let deadline_ms = self.clock.now_ms().saturating_add(i64::try_from(allowed.as_millis()).unwrap_or(0));
-        let mut log = LogBuffer::default();
+        let (logs, key) = (Arc::clone(&self.logs), self.key.clone());
+        let mut log = LogBuffer::with_outlet(move |events| logs.append_soon(&key, events));
         // If it cannot be thawed it has ended.
         let _ = self.sandbox.thaw();
         self.sandbox.signal(SIGTERM);

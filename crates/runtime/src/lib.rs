@@ -17,7 +17,7 @@ pub use faults::{
     RESPONSE_SIZE_TOO_LARGE, RUNTIME_EXIT_ERROR, RUNTIME_INVALID_ENTRYPOINT, RUNTIME_OUT_OF_MEMORY,
     SANDBOX_TIMEDOUT, error_type, fault_document, fault_message, too_large_document,
 };
-pub use logs::{LogBuffer, TAIL_BYTES};
+pub use logs::{LogBuffer, MOST_HELD, TAIL_BYTES};
 pub use platform::{InitPhase, Initialization, PlatformEvent, Status};
 pub use session::{
     Answer, Event, ExtensionError, ExtensionHost, ExtensionInfo, MAX_RESPONSE_BYTES, ProcessEnd, Readiness,

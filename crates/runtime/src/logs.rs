@@ -6,6 +6,12 @@ use lambkin_core::logs::{LogEvent, MAX_EVENT_BYTES};
 /// Size of the log tail that an invoke may ask for.
 pub const TAIL_BYTES: usize = 4096;
 
+/// Most bytes of events that a [`LogBuffer`] with an outlet keeps.
+pub const MOST_HELD: usize = 1024 * 1024;
+
+/// What an event counts with beside its text.
+const EVENT_BYTES: usize = 64;
+
 /// Collects the log events of an environment between two hand-overs to the log store, and the tail of the
 /// log if it is wanted.
 ///
@@ -22,10 +28,27 @@ pub struct LogBuffer {
     /// Held part of a record.
     record: Vec<u8>,
     events: Vec<LogEvent>,
+    /// Bytes of `events`.
+    held: usize,
+    outlet: Option<Outlet>,
     tail: Option<Vec<u8>>,
 }
 
+/// Takes events that are too many to be kept.
+struct Outlet(Box<dyn Fn(Vec<LogEvent>) + Send + Sync>);
+
+impl std::fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outlet")
+    }
+}
+
 impl LogBuffer {
+    /// A buffer that gives its events to `outlet` once there are [`MOST_HELD`] bytes of them.
+    pub fn with_outlet(outlet: impl Fn(Vec<LogEvent>) + Send + Sync + 'static) -> Self {
+        Self { outlet: Some(Outlet(Box::new(outlet))), ..Self::default() }
+    }
+
     /// Starts keeping the last [`TAIL_BYTES`], or stops it.
     pub fn keep_tail(&mut self, wanted: bool) {
         self.tail = wanted.then(Vec::new);
@@ -77,7 +100,8 @@ impl LogBuffer {
     /// Takes back the newest event that is exactly `line`.
     pub fn withdraw(&mut self, line: &str) {
         if let Some(place) = self.events.iter().rposition(|event| event.message == line) {
-            self.events.remove(place);
+            let event = self.events.remove(place);
+            self.held = self.held.saturating_sub(event.message.len() + EVENT_BYTES);
         }
     }
 
@@ -92,6 +116,7 @@ impl LogBuffer {
 
     /// Takes the events collected so far, in order.
     pub fn take_events(&mut self) -> Vec<LogEvent> {
+        self.held = 0;
         std::mem::take(&mut self.events)
     }
 
@@ -170,7 +195,14 @@ impl LogBuffer {
                 tail.drain(..tail.len() - 2 * TAIL_BYTES);
             }
         }
+        self.held += message.len() + EVENT_BYTES;
         self.events.push(LogEvent { timestamp: now_ms, message });
+        if self.held > MOST_HELD && self.outlet.is_some() {
+            let events = self.take_events();
+            if let Some(Outlet(outlet)) = &self.outlet {
+                outlet(events);
+            }
+        }
     }
 }
 
@@ -210,6 +242,23 @@ mod tests {
         assert_eq!(log.take_events(), [LogEvent { timestamp: 4, message: "four".into() }]);
         log.flush(5);
         assert!(log.take_events().is_empty());
+    }
+
+    #[test]
+    fn what_is_too_much_to_keep_goes_out() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut log = LogBuffer::with_outlet(move |events| sender.send(events).unwrap());
+        log.keep_tail(true);
+        let line = format!("{}\n", "x".repeat(999));
+        let count = MOST_HELD / 1000 * 3;
+        for _ in 0..count {
+            log.output(line.as_bytes(), 0);
+            assert!(log.held <= MOST_HELD);
+        }
+        let out: usize = receiver.try_iter().map(|events| events.len()).sum();
+        assert!(out > 0);
+        assert_eq!(out + log.take_events().len(), count);
+        assert_eq!((log.held, log.take_tail().unwrap().len()), (0, TAIL_BYTES));
     }
 
     #[test]
