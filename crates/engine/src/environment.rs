@@ -270,8 +270,8 @@ impl Environment {
             .map_err(|error| lost(format!("cannot reach a sandbox: {error}")))?;
         let Live { session, output, exit, helpers, .. } = self.live.insert(live);
         let end = session.process_end();
+        session.expect_extensions(extension_host(spec, &plan));
         if !plan.extensions.is_empty() {
-            session.expect_extensions(extension_host(spec, &plan));
             let registered = helpers.beside(session.registered());
             match watch(registered, &end, output, &mut self.log, exit, inner, limit).await {
                 Watched::Done(Ok(Ok(()))) => {}
@@ -285,8 +285,6 @@ impl Environment {
                 Watched::TimedOut => return Err(Failure::TimedOut.into()),
             }
             sandbox.start_program();
-        } else {
-            session.expect_extensions(extension_host(spec, &plan));
         }
         let ready = helpers.beside(session.ready());
         let left = limit.saturating_sub(begun.elapsed());

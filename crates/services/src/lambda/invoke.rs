@@ -28,36 +28,15 @@ const PIECES: usize = 8;
 /// Longest piece of a payload quoted in an error, in bytes.
 const QUOTED: usize = 500;
 
-/// What the operations that invoke have in common.
-struct Request<'a> {
-    name: Option<&'a str>,
-    qualifier: Option<&'a str>,
-    payload: Option<Bytes>,
-    client_context: Option<&'a str>,
-    tenant_id: Option<&'a str>,
-    log_type: Option<&'a str>,
-}
-
 impl Inner {
     pub(crate) async fn invoke(
         &self,
         context: &RequestContext,
         request: InvocationRequest,
     ) -> Result<InvocationResponse, AwsError> {
-        let common = Request {
-            name: request.function_name.as_deref(),
-            qualifier: request.qualifier.as_deref(),
-            payload: request.payload,
-            client_context: request.client_context.as_deref(),
-            tenant_id: request.tenant_id.as_deref(),
-            log_type: request.log_type.as_deref(),
-        };
-        let durable = request.durable_execution_name.is_some();
-        let kind = request.invocation_type.as_deref().unwrap_or("RequestResponse");
-        let (spec, invocation) = self.prepare(context, common, durable, kind)?;
-        if kind == "DryRun" {
+        let Some((spec, invocation)) = self.prepare(context, request)? else {
             return Ok(InvocationResponse { status_code: Some(204), ..Default::default() });
-        }
+        };
         let outcome = self.invoker.invoke(spec, invocation).await.map_err(invoke_error)?;
         Ok(InvocationResponse {
             status_code: Some(200),
@@ -75,19 +54,19 @@ impl Inner {
         context: &RequestContext,
         request: InvokeWithResponseStreamRequest,
     ) -> Result<InvokeWithResponseStreamResponse, AwsError> {
-        let common = Request {
-            name: request.function_name.as_deref(),
-            qualifier: request.qualifier.as_deref(),
+        let request = InvocationRequest {
+            function_name: request.function_name,
+            qualifier: request.qualifier,
             payload: request.payload,
-            client_context: request.client_context.as_deref(),
-            tenant_id: request.tenant_id.as_deref(),
-            log_type: request.log_type.as_deref(),
+            client_context: request.client_context,
+            tenant_id: request.tenant_id,
+            log_type: request.log_type,
+            invocation_type: request.invocation_type,
+            ..InvocationRequest::default()
         };
-        let kind = request.invocation_type.as_deref().unwrap_or("RequestResponse");
-        let (spec, mut invocation) = self.prepare(context, common, false, kind)?;
-        if kind == "DryRun" {
+        let Some((spec, mut invocation)) = self.prepare(context, request)? else {
             return Ok(InvokeWithResponseStreamResponse { status_code: Some(204), ..Default::default() });
-        }
+        };
         let executed_version = spec.version.as_ref().to_owned();
         let (sink, pieces) = mpsc::channel(PIECES);
         invocation.response = Some(sink);
@@ -102,22 +81,22 @@ impl Inner {
         })
     }
 
-    /// Checks an invocation and finds what it is for.
+    /// Checks an invocation and finds what it is for; `None` where it is to be no more than checked.
     fn prepare(
         &self,
         context: &RequestContext,
-        request: Request<'_>,
-        durable: bool,
-        invocation_type: &str,
-    ) -> Result<(Arc<FunctionSpec>, Invocation), AwsError> {
-        let found = self.find(context, "InvokeFunction", request.name, request.qualifier)?;
-        if durable {
+        request: InvocationRequest,
+    ) -> Result<Option<(Arc<FunctionSpec>, Invocation)>, AwsError> {
+        let name = request.function_name.as_deref();
+        let found = self.find(context, "InvokeFunction", name, request.qualifier.as_deref())?;
+        if request.durable_execution_name.is_some() {
             return Err(unsupported("DurableExecutionName"));
         }
         if request.tenant_id.is_some() {
             return Err(unsupported("TenantId"));
         }
-        if invocation_type == "Event" {
+        let invocation_type = request.invocation_type.as_deref();
+        if invocation_type == Some("Event") {
             return Err(AwsError::new(
                 "NotImplementedException",
                 501,
@@ -133,23 +112,26 @@ impl Inner {
         }
         let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
         check_json(&payload)?;
-        let client_context = request.client_context.map(decode_client_context).transpose()?;
+        let client_context = request.client_context.as_deref().map(decode_client_context).transpose()?;
         let spec = found.route(|| self.dice.throw()).map_err(|state| {
             conflict(format!(
                 "The operation cannot be performed at this time. The function is currently in the following \
                  state: {state}"
             ))
         })?;
+        if invocation_type == Some("DryRun") {
+            return Ok(None);
+        }
         let invocation = Invocation {
             request_id: context.request_id.clone(),
             invoked_function_arn: found.target.arn(),
             payload,
             client_context,
             trace_id: context.trace_id.clone(),
-            log_tail: request.log_type == Some("Tail"),
+            log_tail: request.log_type.as_deref() == Some("Tail"),
             response: None,
         };
-        Ok((spec, invocation))
+        Ok(Some((spec, invocation)))
     }
 }
 
